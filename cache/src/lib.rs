@@ -1,0 +1,1 @@
+//! Content store, layer indices, trees and the step cache

@@ -1,0 +1,1 @@
+//! Instances, releases, deployments and rollback

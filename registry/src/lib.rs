@@ -1,0 +1,1 @@
+//! OCI images: assembling, pulling, pushing, importing, exporting, tags that cannot move

@@ -1,0 +1,3 @@
+//! The `shiplap` command.
+
+fn main() {}
