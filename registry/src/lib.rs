@@ -1,1 +1,3 @@
 //! OCI images: assembling, pulling, pushing, importing, exporting, tags that cannot move
+
+pub mod tag;
