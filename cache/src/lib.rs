@@ -1,1 +1,35 @@
-//! Content store, layer indices, trees and the step cache
+//! The content store of Shiplap: blobs, layers and their indices, trees, and the step cache.
+//!
+//! Nothing here knows of Dockerfiles, registries or the command line. From the bottom up:
+//!
+//! - [`Digest`] names a blob as OCI does; the BLAKE3 names ([`LayerId`], [`TreeId`], [`StepKey`],
+//!   [`InputKey`], ...) name what only Shiplap reads.
+//! - [`durable`] holds the one way in which a file is written that must survive a power cut.
+//! - [`BlobStore`] keeps blobs as files, [`LayerIndex`] says what a layer holds, [`Tree`] sees a stack of
+//!   layers as one file system without touching the disk.
+//! - [`Store`] is the folder (`SHIPLAP_HOME`) that holds all of it, safe for several processes at once.
+
+#![forbid(unsafe_code)]
+
+mod blobs;
+mod capture;
+mod digest;
+pub mod durable;
+mod error;
+mod index;
+mod path;
+mod source;
+mod steps;
+mod store;
+mod tree;
+
+pub use blobs::{BlobReader, BlobStore, BlobWriter};
+pub use capture::{Overlay, capture};
+pub use digest::{ContentHash, Digest, ImageId, InputKey, LayerId, ParseDigestError, PathSetId, StepKey, TreeId};
+pub use error::{Error, Result};
+pub use index::{Entry, IndexBuilder, Kind, LayerIndex};
+pub use path::{PathError, TreePath};
+pub use source::{SourceFile, SourceTree};
+pub use steps::{Lookup, Observation, PathSet, StepResult};
+pub use store::{LayerBlob, PendingLayer, Store};
+pub use tree::{Found, Resolved, Tree};

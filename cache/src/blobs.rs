@@ -1,0 +1,254 @@
+//! Blobs as files, named by their digest.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::Digest as _;
+
+use crate::durable::DurableFile;
+use crate::error::At;
+use crate::{Digest, Error, Result};
+
+/// A folder of blobs in the shape of an OCI image layout's `blobs/` (image-spec, image-layout.md).
+#[derive(Debug, Clone)]
+pub struct BlobStore {
+    folder: PathBuf,
+}
+
+impl BlobStore {
+    /// Opens `<home>/blobs/sha256`, making it if it is missing.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn open(home: &Path) -> Result<Self> {
+        let folder = home.join("blobs/sha256");
+        std::fs::create_dir_all(&folder).at("make", &folder)?;
+        Ok(Self { folder })
+    }
+
+    /// Where a blob is, or would be.
+    pub fn path(&self, digest: &Digest) -> PathBuf {
+        self.folder.join(digest.hex())
+    }
+
+    /// The size of a blob in bytes, none when it is not here.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let path = self.path(digest);
+        match std::fs::metadata(&path) {
+            Ok(meta) => Ok(Some(meta.len())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e).at("read", &path),
+        }
+    }
+
+    /// Opens a blob. The reader checks the digest and fails at the end, not silently, when the bytes are others.
+    ///
+    /// # Errors
+    /// [`Error::MissingBlob`], or the disk fails.
+    pub fn open_blob(&self, digest: &Digest) -> Result<BlobReader<File>> {
+        Ok(BlobReader::new(self.open_file(digest)?, *digest))
+    }
+
+    fn open_file(&self, digest: &Digest) -> Result<File> {
+        let path = self.path(digest);
+        match File::open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::MissingBlob(*digest)),
+            opened => opened.at("read", &path),
+        }
+    }
+
+    /// Reads a small blob whole and checks it.
+    ///
+    /// # Errors
+    /// [`Error::MissingBlob`], [`Error::WrongDigest`], or the disk fails.
+    pub fn read(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open_file(digest)?.read_to_end(&mut bytes).at("read", &self.path(digest))?;
+        let actual = Digest::of(&bytes);
+        if actual == *digest { Ok(bytes) } else { Err(Error::WrongDigest { expected: *digest, actual }) }
+    }
+
+    /// Reads a blob to its end and checks its digest; returns its size.
+    ///
+    /// # Errors
+    /// [`Error::MissingBlob`], [`Error::WrongDigest`], or the disk fails.
+    pub fn verify(&self, digest: &Digest) -> Result<u64> {
+        let path = self.path(digest);
+        let mut file = self.open_file(digest)?;
+        let mut hasher = sha2::Sha256::new();
+        let mut buf = vec![0; 1 << 17];
+        let mut size = 0;
+        loop {
+            match file.read(&mut buf).at("read", &path)? {
+                0 => break,
+                n => {
+                    hasher.update(&buf[..n]);
+                    size += n as u64;
+                }
+            }
+        }
+        let actual = Digest::from_bytes(hasher.finalize().into());
+        if actual == *digest { Ok(size) } else { Err(Error::WrongDigest { expected: *digest, actual }) }
+    }
+
+    /// Stores bytes and returns their name.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(bytes);
+        if self.size(&digest)? == Some(bytes.len() as u64) {
+            return Ok(digest);
+        }
+        let mut writer = self.writer()?;
+        writer.write_all(bytes).at("write", &self.folder)?;
+        Ok(writer.commit(Some((&digest, bytes.len() as u64)))?.0)
+    }
+
+    /// Starts a blob whose bytes come one after the other. Dropped without a commit, it leaves nothing.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn writer(&self) -> Result<BlobWriter> {
+        let file = DurableFile::new_in(&self.folder).at("write", &self.folder)?;
+        Ok(BlobWriter { file, hasher: sha2::Sha256::new(), size: 0, folder: self.folder.clone() })
+    }
+
+    /// Removes a blob; that it is gone already is fine.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn remove(&self, digest: &Digest) -> Result<()> {
+        let path = self.path(digest);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).at("remove", &path),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A blob on its way in: hashes as it is written.
+#[derive(Debug)]
+pub struct BlobWriter {
+    file: DurableFile,
+    hasher: sha2::Sha256,
+    size: u64,
+    folder: PathBuf,
+}
+
+impl BlobWriter {
+    /// The bytes written so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Checks the blob against what was announced, if anything was, and puts it in its place.
+    ///
+    /// # Errors
+    /// [`Error::WrongDigest`], [`Error::WrongSize`], or the disk fails; the store is as it was then.
+    pub fn commit(self, announced: Option<(&Digest, u64)>) -> Result<(Digest, u64)> {
+        let actual = Digest::from_bytes(self.hasher.finalize().into());
+        if let Some((digest, size)) = announced {
+            if size != self.size {
+                return Err(Error::WrongSize { digest: *digest, expected: size, actual: self.size });
+            }
+            if *digest != actual {
+                return Err(Error::WrongDigest { expected: *digest, actual });
+            }
+        }
+        let path = self.folder.join(actual.hex());
+        self.file.persist(&path).at("write", &path)?;
+        Ok((actual, self.size))
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(buf)?;
+        self.hasher.update(&buf[..n]);
+        self.size += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Reads bytes that must have a certain digest; the last read fails if they do not.
+#[derive(Debug)]
+pub struct BlobReader<R> {
+    inner: R,
+    hasher: sha2::Sha256,
+    expected: Digest,
+    done: bool,
+}
+
+impl<R: Read> BlobReader<R> {
+    /// Wraps a reader whose bytes should be those of `expected`.
+    pub fn new(inner: R, expected: Digest) -> Self {
+        Self { inner, hasher: sha2::Sha256::new(), expected, done: false }
+    }
+}
+
+impl<R: Read> Read for BlobReader<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.hasher.update(&buf[..n]);
+        if n == 0 && !buf.is_empty() && !self.done {
+            self.done = true;
+            let actual = Digest::from_bytes(self.hasher.clone().finalize().into());
+            if actual != self.expected {
+                let error = Error::WrongDigest { expected: self.expected, actual };
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, BlobStore) {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = BlobStore::open(dir.path()).unwrap();
+        (dir, blobs)
+    }
+
+    #[test]
+    fn bytes_come_back() {
+        let (_dir, blobs) = store();
+        let digest = blobs.put(b"hello").unwrap();
+        assert_eq!(blobs.read(&digest).unwrap(), b"hello");
+        assert_eq!(blobs.size(&digest).unwrap(), Some(5));
+        assert_eq!(blobs.verify(&digest).unwrap(), 5);
+    }
+
+    #[test]
+    fn a_blob_with_the_wrong_digest_or_size_is_refused_and_leaves_nothing() {
+        let (dir, blobs) = store();
+        for announced in [(Digest::of(b"other"), 5), (Digest::of(b"hello"), 4)] {
+            let mut writer = blobs.writer().unwrap();
+            writer.write_all(b"hello").unwrap();
+            assert!(writer.commit(Some((&announced.0, announced.1))).is_err());
+        }
+        assert_eq!(std::fs::read_dir(dir.path().join("blobs/sha256")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_flipped_byte_is_found_by_every_way_to_read() {
+        let (_dir, blobs) = store();
+        let digest = blobs.put(b"hello").unwrap();
+        std::fs::write(blobs.path(&digest), b"hellp").unwrap();
+        assert!(matches!(blobs.read(&digest), Err(Error::WrongDigest { .. })));
+        assert!(blobs.verify(&digest).is_err());
+        let error = io::copy(&mut blobs.open_blob(&digest).unwrap(), &mut io::sink()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+}

@@ -1,0 +1,244 @@
+//! The store's folder, `SHIPLAP_HOME`.
+//!
+//! ```text
+//! cache.db            SQLite, WAL: layers, steps, names; safe for several processes
+//! blobs/sha256/<hex>  OCI blobs: packed layers, configurations, manifests
+//! layers/<hex>/       layer directories, as overlayfs left them; never written again
+//! indices/<hex>       their indices
+//! sources/<hex>       what a build context's files were
+//! mounts/<hex>/       `RUN --mount=type=cache` directories
+//! tmp/<session>/      layers being made; swept when their process is gone
+//! ```
+//!
+//! Layers are not synced to disk one by one: a layer of an earlier boot that was never [synced](Store::sync) is read and
+//! checked against its name before it is used again.
+
+mod layers;
+mod names;
+mod session;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+pub use layers::{LayerBlob, PendingLayer};
+use session::Session;
+
+use crate::error::At;
+use crate::{BlobStore, Error, LayerId, LayerIndex, Overlay, Result};
+
+/// The version of the database and the folder's layout.
+const VERSION: u32 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE layers (id BLOB PRIMARY KEY, size INTEGER NOT NULL, entries INTEGER NOT NULL, boot TEXT) WITHOUT ROWID;
+CREATE TABLE layer_blobs (layer BLOB NOT NULL, media TEXT NOT NULL, diff_id TEXT NOT NULL, digest TEXT NOT NULL,
+    size INTEGER NOT NULL, PRIMARY KEY (layer, media)) WITHOUT ROWID;
+CREATE TABLE path_sets (id BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE step_sets (step BLOB NOT NULL, path_set BLOB NOT NULL, seq INTEGER NOT NULL,
+    PRIMARY KEY (step, path_set)) WITHOUT ROWID;
+CREATE INDEX step_sets_seq ON step_sets (seq);
+CREATE TABLE results (input BLOB PRIMARY KEY, result TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE exact (step BLOB NOT NULL, parent BLOB NOT NULL, result TEXT NOT NULL,
+    PRIMARY KEY (step, parent)) WITHOUT ROWID;
+CREATE TABLE names (space TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (space, name)) WITHOUT ROWID;
+";
+
+/// An open store.
+#[derive(Debug)]
+pub struct Store {
+    home: PathBuf,
+    db: Mutex<Connection>,
+    blobs: BlobStore,
+    overlay: Overlay,
+    boot: String,
+    session: Mutex<Option<Session>>,
+    indices: Mutex<HashMap<LayerId, Arc<LayerIndex>>>,
+}
+
+impl Store {
+    /// Opens the store in `home`, making it if it is missing.
+    ///
+    /// # Errors
+    /// [`Error::NewerStore`], [`Error::OtherPrivilege`], or the folder cannot be written.
+    pub fn open(home: &Path) -> Result<Self> {
+        std::fs::create_dir_all(home).at("make", home)?;
+        let home = &home.canonicalize().at("find", home)?;
+        for folder in ["layers", "indices", "sources", "mounts", "tmp"] {
+            let folder = home.join(folder);
+            std::fs::create_dir_all(&folder).at("make", &folder)?;
+        }
+        let overlay = Overlay::detect();
+        let store = Self {
+            db: Mutex::new(open_database(home, overlay)?),
+            blobs: BlobStore::open(home)?,
+            overlay,
+            // Where there is no boot id nothing is ever known to be of this boot, and everything is checked.
+            boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned(),
+            session: Mutex::default(),
+            indices: Mutex::default(),
+            home: home.clone(),
+        };
+        session::sweep(&home.join("tmp"))?;
+        Ok(store)
+    }
+
+    /// The store's folder.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The OCI blobs.
+    pub fn blobs(&self) -> &BlobStore {
+        &self.blobs
+    }
+
+    /// Which attributes overlayfs marks its files with here.
+    pub fn overlay(&self) -> Overlay {
+        self.overlay
+    }
+
+    /// A new temporary folder on the store's own file system, gone when it is dropped or the process ends.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    pub fn temporary(&self) -> Result<tempfile::TempDir> {
+        let mut session = lock(&self.session);
+        if session.is_none() {
+            *session = Some(Session::begin(&self.home.join("tmp"))?);
+        }
+        let folder = session.as_ref().map(Session::folder).unwrap_or(&self.home);
+        tempfile::Builder::new().prefix("").tempdir_in(folder).at("write", folder)
+    }
+
+    /// The directory of a `RUN --mount=type=cache`, by the mount's identity.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn cache_mount(&self, key: &str) -> Result<PathBuf> {
+        let folder = self.home.join("mounts").join(blake3::hash(key.as_bytes()).to_hex().as_str());
+        std::fs::create_dir_all(&folder).at("make", &folder)?;
+        Ok(folder)
+    }
+
+    /// What the last scan of a source folder remembered; empty when nothing did.
+    pub fn source_memory(&self, root: &Path) -> Vec<u8> {
+        std::fs::read(self.source_file(root)).unwrap_or_default()
+    }
+
+    /// Keeps what a scan of a source folder remembers.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    pub fn set_source_memory(&self, root: &Path, memory: &[u8]) -> Result<()> {
+        let path = self.source_file(root);
+        crate::durable::write(&path, memory).at("write", &path)
+    }
+
+    fn source_file(&self, root: &Path) -> PathBuf {
+        self.home.join("sources").join(blake3::hash(root.as_os_str().as_encoded_bytes()).to_hex().as_str())
+    }
+
+    fn database(&self) -> MutexGuard<'_, Connection> {
+        lock(&self.db)
+    }
+
+    pub(crate) fn query<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        f(&self.database()).map_err(|e| database_error(&self.home, e))
+    }
+
+    pub(crate) fn transact<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let mut db = self.database();
+        (|| {
+            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = f(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        })()
+        .map_err(|e| database_error(&self.home, e))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind our locks is whole at every point where a thread may panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn database_error(home: &Path, source: rusqlite::Error) -> Error {
+    Error::Database { path: home.join("cache.db"), source }
+}
+
+fn open_database(home: &Path, overlay: Overlay) -> Result<Connection> {
+    let fail = |e| database_error(home, e);
+    let mut db = Connection::open(home.join("cache.db")).map_err(fail)?;
+    db.busy_timeout(Duration::from_secs(60)).map_err(fail)?;
+    let version = |db: &Connection| db.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0));
+    if version(&db).map_err(fail)? == 0 {
+        // A power cut may lose the newest entries of this file, never its consistency; they are a cache.
+        db.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
+        let new = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+        // Another process may have been first.
+        if version(&new).map_err(fail)? == 0 {
+            new.execute_batch(SCHEMA).map_err(fail)?;
+            new.execute("INSERT INTO meta VALUES ('overlay', ?1)", [overlay.prefix()]).map_err(fail)?;
+            new.pragma_update(None, "user_version", VERSION).map_err(fail)?;
+        }
+        new.commit().map_err(fail)?;
+    }
+    let found = version(&db).map_err(fail)?;
+    if found > VERSION {
+        return Err(Error::NewerStore { home: home.to_owned(), found, known: VERSION });
+    }
+    db.pragma_update(None, "synchronous", "NORMAL").map_err(fail)?;
+    let made: Option<String> = db
+        .query_row("SELECT value FROM meta WHERE key = 'overlay'", params![], |row| row.get(0))
+        .optional()
+        .map_err(fail)?;
+    match [Overlay::Trusted, Overlay::User].into_iter().find(|o| made.as_deref() == Some(o.prefix())) {
+        Some(made) if made != overlay => {
+            Err(Error::OtherPrivilege { home: home.to_owned(), made: made.people(), runs: overlay.people() })
+        }
+        _ => Ok(db),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_from_a_newer_version_is_refused_and_left_alone() {
+        let home = tempfile::tempdir().unwrap();
+        drop(Store::open(home.path()).unwrap());
+        let db = Connection::open(home.path().join("cache.db")).unwrap();
+        db.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        drop(db);
+        assert!(matches!(Store::open(home.path()), Err(Error::NewerStore { found, .. }) if found == VERSION + 1));
+        let db = Connection::open(home.path().join("cache.db")).unwrap();
+        assert_eq!(db.query_row("PRAGMA user_version", [], |r| r.get::<_, u32>(0)).unwrap(), VERSION + 1);
+    }
+
+    #[test]
+    fn a_store_of_the_other_kind_of_user_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        drop(Store::open(home.path()).unwrap());
+        let db = Connection::open(home.path().join("cache.db")).unwrap();
+        let other = if Overlay::detect() == Overlay::User { Overlay::Trusted } else { Overlay::User };
+        db.execute("UPDATE meta SET value = ?1", [other.prefix()]).unwrap();
+        assert!(matches!(Store::open(home.path()), Err(Error::OtherPrivilege { .. })));
+    }
+
+    #[test]
+    fn many_processes_may_open_a_new_store_at_once() {
+        let home = tempfile::tempdir().unwrap();
+        std::thread::scope(|s| {
+            let opened: Vec<_> = (0..8).map(|_| s.spawn(|| Store::open(home.path()).map(drop))).collect();
+            opened.into_iter().for_each(|t| t.join().unwrap().unwrap());
+        });
+    }
+}
