@@ -32,4 +32,4 @@ pub use path::{PathError, TreePath};
 pub use source::{SourceFile, SourceTree};
 pub use steps::{Lookup, Observation, PathSet, StepResult};
 pub use store::{LayerBlob, PendingLayer, Store};
-pub use tree::{Found, Resolved, Tree};
+pub use tree::{Found, Resolved, Stack, Tree};

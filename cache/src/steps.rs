@@ -7,7 +7,7 @@
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use crate::{InputKey, LayerId, PathSetId, Result, StepKey, Store, Tree, TreePath};
+use crate::{InputKey, LayerId, PathSetId, Result, Stack, StepKey, Store, Tree, TreeId, TreePath};
 
 /// How many path sets of a step are tried, newest first.
 const MAX_SETS: i64 = 16;
@@ -177,8 +177,8 @@ impl Store {
     ///
     /// # Errors
     /// The database fails.
-    pub fn lookup(&self, step: &StepKey, tree: &Tree) -> Result<Option<Lookup>> {
-        let parent = tree.id();
+    pub fn lookup(&self, step: &StepKey, stack: &Stack) -> Result<Option<Lookup>> {
+        let parent = stack.id();
         let exact: Option<String> = self.query(|db| {
             db.prepare_cached("SELECT result FROM exact WHERE step = ?1 AND parent = ?2")?
                 .query_row(params![step.as_bytes(), parent.as_bytes()], |row| row.get(0))
@@ -187,7 +187,13 @@ impl Store {
         if let Some(result) = self.usable(exact)? {
             return Ok(Some(Lookup { result, same_parent: true }));
         }
-        for set in self.path_sets(step)? {
+        // A set of the whole parent can only be found by the exact pair.
+        let sets: Vec<PathSet> = self.path_sets(step)?.into_iter().filter(|set| !set.whole_parent).collect();
+        if sets.is_empty() {
+            return Ok(None);
+        }
+        let tree = &self.tree(stack.layers())?;
+        for set in sets {
             let input = set.input_key(step, tree);
             let found: Option<String> = self.query(|db| {
                 db.prepare_cached("SELECT result FROM results WHERE input = ?1")?
@@ -195,7 +201,7 @@ impl Store {
                     .optional()
             })?;
             if let Some(result) = self.usable(found)? {
-                self.remember_exact(step, tree, &result)?;
+                self.remember_exact(step, parent, &result)?;
                 return Ok(Some(Lookup { result, same_parent: false }));
             }
         }
@@ -230,7 +236,7 @@ impl Store {
                 result.clone()
             }
         };
-        self.remember_exact(step, tree, &winner)?;
+        self.remember_exact(step, tree.id(), &winner)?;
         Ok(winner)
     }
 
@@ -270,8 +276,8 @@ impl Store {
         }
     }
 
-    fn remember_exact(&self, step: &StepKey, tree: &Tree, result: &StepResult) -> Result<()> {
-        let (parent, body) = (tree.id(), serde_json::to_string(result)?);
+    fn remember_exact(&self, step: &StepKey, parent: TreeId, result: &StepResult) -> Result<()> {
+        let body = serde_json::to_string(result)?;
         self.transact(|db| {
             db.execute(
                 "INSERT OR REPLACE INTO exact (step, parent, result) VALUES (?1, ?2, ?3)",

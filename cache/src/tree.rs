@@ -11,7 +11,47 @@ use crate::{Entry, Kind, LayerId, LayerIndex, TreeId, TreePath};
 /// How many symbolic links one path may lead through, as in Linux (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
-/// A stack of layers, bottom first.
+/// The names of a stack of layers, bottom first. As good as a [`Tree`] for whoever only needs its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stack {
+    id: TreeId,
+    layers: Vec<LayerId>,
+}
+
+impl Default for Stack {
+    fn default() -> Self {
+        Self { id: TreeId::empty(), layers: Vec::new() }
+    }
+}
+
+impl Stack {
+    /// The tree's name.
+    pub fn id(&self) -> TreeId {
+        self.id
+    }
+
+    /// The layers' names, bottom first.
+    pub fn layers(&self) -> &[LayerId] {
+        &self.layers
+    }
+
+    /// Puts a layer on top.
+    pub fn push(&mut self, layer: LayerId) {
+        self.id = self.id.with(layer);
+        self.layers.push(layer);
+    }
+}
+
+impl FromIterator<LayerId> for Stack {
+    fn from_iter<I: IntoIterator<Item = LayerId>>(layers: I) -> Self {
+        layers.into_iter().fold(Self::default(), |mut stack, layer| {
+            stack.push(layer);
+            stack
+        })
+    }
+}
+
+/// A stack of layers seen as one file system, bottom first.
 #[derive(Debug, Default)]
 pub struct Tree {
     layers: Vec<Arc<LayerIndex>>,
@@ -63,9 +103,9 @@ impl Tree {
         self.layers.iter().fold(TreeId::empty(), |id, layer| id.with(layer.id()))
     }
 
-    /// The layers' names, bottom first.
-    pub fn layer_ids(&self) -> impl DoubleEndedIterator<Item = LayerId> + ExactSizeIterator {
-        self.layers.iter().map(|l| l.id())
+    /// The names of its layers.
+    pub fn stack(&self) -> Stack {
+        self.layers.iter().map(|l| l.id()).collect()
     }
 
     /// The layers' indices, bottom first.

@@ -394,16 +394,16 @@ mod tests {
         let path = |p: &str| TreePath::new(p).unwrap();
         let set = PathSet::new([Observation::Content(path("in/a")), Observation::Listing(path("in"))]);
         let result = StepResult { layer: Some(made), created: 1, millis: 2 };
-        assert_eq!(store.lookup(&step, &base).unwrap(), None);
+        assert_eq!(store.lookup(&step, &base.stack()).unwrap(), None);
         store.record(&step, &base, &set, &result).unwrap();
-        assert!(store.lookup(&step, &base).unwrap().unwrap().same_parent);
+        assert!(store.lookup(&step, &base.stack()).unwrap().unwrap().same_parent);
 
-        let stack = |files: &[(&str, &str)]| base.with(store.index(&layer(&store, &base, files)).unwrap());
+        let stack = |files: &[(&str, &str)]| base.with(store.index(&layer(&store, &base, files)).unwrap()).stack();
         let hit = store.lookup(&step, &stack(&[("other", "y")])).unwrap().unwrap();
         assert_eq!((hit.result, hit.same_parent), (result, false));
         assert_eq!(store.lookup(&step, &stack(&[("in/a", "2")])).unwrap(), None);
         assert_eq!(store.lookup(&step, &stack(&[("in/b", "new name in the listing")])).unwrap(), None);
-        assert_eq!(store.lookup(&StepKey::of(b"other step"), &base).unwrap(), None);
+        assert_eq!(store.lookup(&StepKey::of(b"other step"), &base.stack()).unwrap(), None);
     }
 
     #[test]
@@ -414,8 +414,8 @@ mod tests {
         let result = StepResult { layer: None, created: 1, millis: 2 };
         store.record(&step, &base, &PathSet::whole_parent(), &result).unwrap();
         let other = base.with(store.index(&layer(&store, &base, &[("b", "1")])).unwrap());
-        assert!(store.lookup(&step, &base).unwrap().is_some());
-        assert!(store.lookup(&step, &other).unwrap().is_none());
+        assert!(store.lookup(&step, &base.stack()).unwrap().is_some());
+        assert!(store.lookup(&step, &other.stack()).unwrap().is_none());
     }
 
     #[test]
@@ -432,7 +432,7 @@ mod tests {
         assert_eq!(replaced.layer, Some(b));
         lock(&store.indices).clear();
         store.transact(|db| db.execute("DELETE FROM layers WHERE id = ?1", [b.as_bytes()])).unwrap();
-        assert_eq!(store.lookup(&step, &base).unwrap(), None);
+        assert_eq!(store.lookup(&step, &base.stack()).unwrap(), None);
         assert_eq!(store.record(&step, &base, &PathSet::whole_parent(), &result(a)).unwrap().layer, Some(a));
     }
 }
