@@ -1,0 +1,9 @@
+"""The courseware app."""
+
+from django.apps import AppConfig
+
+
+class CoursewareConfig(AppConfig):
+    """Courses and their blocks."""
+
+    name = "lms.djangoapps.courseware"

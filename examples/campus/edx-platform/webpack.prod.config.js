@@ -1,0 +1,10 @@
+'use strict';
+
+const { merge } = require('webpack-merge');
+const common = require('./webpack.common.config.js');
+
+module.exports = merge(common, {
+  mode: 'production',
+  devtool: 'source-map',
+  performance: { hints: false },
+});

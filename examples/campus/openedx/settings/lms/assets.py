@@ -1,0 +1,5 @@
+"""Settings to collect assets with: nothing that needs a database or a secret."""
+
+from lms.envs.common import *  # noqa: F403
+
+DEFAULT_SITE_THEME = "campus"
