@@ -1,0 +1,166 @@
+use super::State;
+use crate::dockerfile::error::Fault;
+use crate::dockerfile::instruction::{CommandLine, Instruction, Node};
+use crate::dockerfile::words::Pair;
+use crate::dockerfile::{history, path, ports, warn};
+use crate::plan::{Empty, Location, Op};
+
+impl State<'_> {
+    /// Instructions that make no layer; gives back the history text.
+    pub(super) fn meta(&mut self, node: &Node) -> Result<Option<String>, Fault> {
+        let at = node.at;
+        Ok(Some(match &node.instruction {
+            Instruction::Arg(list) => self.arg(list, at)?,
+            Instruction::Env { pairs, .. } => {
+                let pairs = self.pairs(pairs, at)?;
+                for (name, value) in &pairs {
+                    self.env.set(name.clone(), value.clone());
+                    self.config.config.set_env(name, value);
+                }
+                shown("ENV", &pairs)
+            }
+            Instruction::Label { pairs, .. } => {
+                let pairs = self.pairs(pairs, at)?;
+                self.config.config.labels.extend(pairs.iter().cloned());
+                shown("LABEL", &pairs)
+            }
+            Instruction::User(text) => {
+                let user = self.expand(at, |scope| scope.word(text))?;
+                self.config.config.user.clone_from(&user);
+                format!("USER {user}")
+            }
+            Instruction::Volume(list) => {
+                let volumes = self.expand(at, |scope| scope.list(list))?;
+                if volumes.iter().any(String::is_empty) {
+                    return Err(Fault::new("VOLUME needs a path that is not empty"));
+                }
+                self.config.config.volumes.extend(volumes.iter().map(|v| (v.clone(), Empty {})));
+                history::listed("VOLUME", &volumes)
+            }
+            Instruction::Expose(list) => {
+                let mut all = Vec::new();
+                for text in list {
+                    for word in self.expand(at, |scope| scope.words(text))? {
+                        all.extend(ports::parse(&word)?);
+                    }
+                }
+                self.config.config.exposed_ports.extend(all.iter().map(|p| (p.clone(), Empty {})));
+                history::listed("EXPOSE", &all)
+            }
+            Instruction::Stopsignal(text) => {
+                let signal = self.expand(at, |scope| scope.word(text))?;
+                check_signal(&signal)?;
+                self.config.config.stop_signal = Some(signal.clone());
+                format!("STOPSIGNAL {signal}")
+            }
+            Instruction::Cmd(line) => {
+                let argv = self.command_line("CMD", line, at);
+                self.config.config.cmd = Some(argv.clone());
+                self.cmd_set = true;
+                history::quoted("CMD", &argv)
+            }
+            Instruction::Entrypoint(line) => {
+                let argv = self.command_line("ENTRYPOINT", line, at);
+                // An empty list takes the inherited one away.
+                self.config.config.entrypoint = Some(argv.clone()).filter(|a| !a.is_empty());
+                if !self.cmd_set {
+                    self.config.config.cmd = None;
+                }
+                history::quoted("ENTRYPOINT", &argv)
+            }
+            Instruction::Shell(shell) => {
+                self.config.config.shell = Some(shell.clone());
+                history::listed("SHELL", shell)
+            }
+            Instruction::Healthcheck(health) => {
+                self.config.config.healthcheck = Some(health.clone());
+                history::healthcheck(health)
+            }
+            Instruction::Maintainer(name) => {
+                self.config.author = Some(name.clone());
+                format!("MAINTAINER {name}")
+            }
+            Instruction::Onbuild(text) => {
+                self.config.config.on_build.push(text.clone());
+                return Ok(None);
+            }
+            Instruction::From(_)
+            | Instruction::Run(_)
+            | Instruction::Copy(_)
+            | Instruction::Add(_)
+            | Instruction::Workdir(_) => {
+                return Err(Fault::new("this instruction cannot stand here"));
+            }
+        }))
+    }
+
+    pub(super) fn workdir(&mut self, text: &str, at: Location) -> Result<(Op, Option<String>), Fault> {
+        let dir = self.expand(at, |scope| scope.word(text))?;
+        if dir.is_empty() {
+            return Err(Fault::new(format!("WORKDIR {text} is empty")));
+        }
+        if !self.workdir_set && !dir.starts_with('/') {
+            let message = format!("relative workdir {dir:?} can have unexpected results if the base image changes");
+            warn::push(&mut self.warnings, "WorkdirRelativePath", at, message);
+        }
+        self.workdir_set = true;
+        let path = path::join(self.cwd(), &dir);
+        self.config.config.working_dir.clone_from(&path);
+        let created_by = format!("WORKDIR {path}");
+        Ok((Op::Workdir { path, user: self.user() }, Some(created_by)))
+    }
+
+    /// A build argument wins over the default, the default over the global scope; later ones see earlier ones.
+    fn arg(&mut self, list: &[(String, Option<String>)], at: Location) -> Result<String, Fault> {
+        let mut shown = Vec::new();
+        for (name, default) in list {
+            let value = match (self.graph.options.build_args.get(name), default) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(text)) => Some(self.expand(at, |scope| scope.word(text))?),
+                (None, None) => self.graph.globals.get(name).map(str::to_owned),
+            };
+            if let Some(value) = &value {
+                self.env.set(name.clone(), value.clone());
+            }
+            shown.push(value.as_ref().map_or_else(|| name.clone(), |v| format!("{name}={v}")));
+            self.build_args.push((name.clone(), value));
+        }
+        Ok(format!("ARG {}", shown.join(" ")))
+    }
+
+    fn pairs(&mut self, pairs: &[Pair], at: Location) -> Result<Vec<(String, String)>, Fault> {
+        // All of one instruction are expanded before any is set.
+        self.expand(at, |scope| pairs.iter().map(|p| Ok((scope.word(&p.name)?, scope.word(&p.value)?))).collect())
+    }
+
+    fn command_line(&mut self, keyword: &str, line: &CommandLine, at: Location) -> Vec<String> {
+        warn::shell_form(&mut self.warnings, keyword, line, self.config.config.shell.is_some(), at);
+        match line {
+            CommandLine::Exec(argv) => argv.clone(),
+            CommandLine::Shell(text) if text.is_empty() && keyword == "ENTRYPOINT" => Vec::new(),
+            CommandLine::Shell(text) => self.shell(text),
+        }
+    }
+}
+
+fn shown(keyword: &str, pairs: &[(String, String)]) -> String {
+    let pairs: Vec<String> = pairs.iter().map(|(n, v)| format!("{n}={v}")).collect();
+    format!("{keyword} {}", pairs.join(" "))
+}
+
+/// A number or a name that signal(7) knows, with or without `SIG`.
+fn check_signal(text: &str) -> Result<(), Fault> {
+    const NAMES: [&str; 33] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "IOT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+        "ALRM", "TERM", "STKFLT", "CHLD", "CLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    ];
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let number = text.parse::<u32>().is_ok_and(|n| (1..=64).contains(&n));
+    let real_time = name.starts_with("RTMIN") || name.starts_with("RTMAX") || name == "POLL" || name == "UNUSED";
+    if number || real_time || NAMES.contains(&name) {
+        return Ok(());
+    }
+    Err(Fault::new(format!("{text:?} is not a signal")).suggest(name, NAMES))
+}

@@ -1,0 +1,342 @@
+//! Which stages a target needs and what they start from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error::Fault;
+use super::expand::Scope;
+use super::instruction::{Instruction, Node};
+use super::{Dockerfile, DockerfileError, args, mount, warn};
+use crate::plan::{BuildContext, ContextName, Env, ImageOrigin, ImageRef, Platform, Source, Warning};
+
+/// What the command line says about a build.
+#[derive(Debug, Clone)]
+pub struct BuildOptions {
+    /// `--target`; the last stage when there is none.
+    pub target: Option<String>,
+    /// `--build-arg`.
+    pub build_args: BTreeMap<String, String>,
+    /// `--build-context`, by name.
+    pub build_contexts: BTreeMap<String, BuildContext>,
+    /// `--platform`.
+    pub platform: Platform,
+    /// The platform of the machine that builds.
+    pub build_platform: Platform,
+}
+
+impl Default for BuildOptions {
+    fn default() -> Self {
+        BuildOptions {
+            target: None,
+            build_args: BTreeMap::new(),
+            build_contexts: BTreeMap::new(),
+            platform: Platform::host(),
+            build_platform: Platform::host(),
+        }
+    }
+}
+
+/// An image that a build uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageUse {
+    /// Which one.
+    pub image: ImageRef,
+    /// Whether planning needs its configuration; `false` for an image that is only copied from.
+    pub is_base: bool,
+}
+
+/// The stages of a Dockerfile with the options applied, before variables inside of stages are expanded.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    pub(super) file: Dockerfile,
+    pub(super) options: BuildOptions,
+    pub(super) globals: Env,
+    pub(super) stages: Vec<StageInfo>,
+    pub(super) target: usize,
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// What is known of a stage before it is expanded.
+#[derive(Debug, Clone)]
+pub(super) struct StageInfo {
+    pub(super) base: Base,
+    pub(super) platform: Platform,
+    /// A build context takes its place.
+    pub(super) replaced: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Base {
+    /// An earlier stage.
+    Stage(usize),
+    /// Anything else.
+    Other(Source),
+}
+
+/// What the name in `--from` means.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Place {
+    Stage(usize),
+    Other(Source),
+}
+
+impl Dockerfile {
+    /// Applies the options and finds what the target needs.
+    pub fn resolve(&self, options: &BuildOptions) -> Result<Graph, DockerfileError> {
+        let target = self.target(options)?;
+        let stage_name = options.target.clone().or(self.stages[self.stages.len() - 1].from.name.clone());
+        let mut graph = Graph {
+            file: self.clone(),
+            options: options.clone(),
+            globals: args::platform_args(
+                &options.platform,
+                &options.build_platform,
+                &stage_name.unwrap_or_default(),
+                &options.build_args,
+            ),
+            stages: Vec::new(),
+            target,
+            warnings: self.warnings.clone(),
+        };
+        graph.read_global_args()?;
+        for index in 0..self.stages.len() {
+            let info = graph.stage_info(index).map_err(|fault| self.locate(self.stages[index].at.line_start, fault))?;
+            graph.stages.push(info);
+        }
+        // Wrong names show before any image is fetched.
+        graph.images()?;
+        graph.check_build_args();
+        Ok(graph)
+    }
+
+    fn target(&self, options: &BuildOptions) -> Result<usize, DockerfileError> {
+        let Some(name) = &options.target else { return Ok(self.stages.len() - 1) };
+        let lower = name.to_lowercase();
+        if let Some(index) = self.stages.iter().rposition(|s| s.from.name.as_deref() == Some(&lower)) {
+            return Ok(index);
+        }
+        if let Some(index) = name.parse().ok().filter(|i| *i < self.stages.len()) {
+            return Ok(index);
+        }
+        let fault =
+            Fault::new(format!("{} has no stage {name:?} to build", self.name)).suggest(name, self.stage_names());
+        let names: Vec<&str> = self.stage_names().collect();
+        let hint = fault.hint.or_else(|| (!names.is_empty()).then(|| format!("its stages are {}", names.join(", "))));
+        Err(DockerfileError::Option { message: fault.message, hint })
+    }
+}
+
+impl Graph {
+    fn read_global_args(&mut self) -> Result<(), DockerfileError> {
+        for node in self.file.args.clone() {
+            let Instruction::Arg(list) = &node.instruction else { continue };
+            for (name, default) in list {
+                let value = match (self.options.build_args.get(name), default) {
+                    (Some(given), _) => Some(given.clone()),
+                    (None, Some(text)) => {
+                        let expanded = Scope::new(self.file.escape, &self.globals).word(text);
+                        Some(expanded.map_err(|fault| self.file.locate(node.at.line_start, fault))?)
+                    }
+                    (None, None) => None,
+                };
+                if let Some(value) = value {
+                    self.globals.set(name.clone(), value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stage_info(&mut self, index: usize) -> Result<StageInfo, Fault> {
+        let stage = &self.file.stages[index];
+        let mut scope = Scope::new(self.file.escape, &self.globals);
+        let base = scope.word(&stage.from.base)?;
+        if base.is_empty() {
+            return Err(Fault::new(format!("the base {:?} is empty", stage.from.base))
+                .hint("give the argument a default before the first FROM, or pass --build-arg"));
+        }
+        let platform = match &stage.from.platform {
+            None => self.options.platform.clone(),
+            Some(text) => {
+                let platform = scope.word(text)?;
+                platform.parse().map_err(|error| Fault::new(format!("--platform={text}: {error}")))?
+            }
+        };
+        let declared = global_names(&self.file.args);
+        let unset = scope.unset;
+        let at = stage.at;
+        let name = stage.from.name.clone();
+        warn::undefined(&mut self.warnings, "UndefinedArgInFrom", &unset, &declared, &self.globals, at);
+        if let Some((given, context)) = name.as_deref().and_then(|name| self.context_named(name)) {
+            let source = context_source(given, context, &platform);
+            return Ok(StageInfo { base: Base::Other(source), platform, replaced: true });
+        }
+        let earlier = self.file.stages[..index].iter().rposition(|s| s.from.name.as_deref() == Some(&base));
+        if let Some(earlier) = earlier {
+            let platform = self.stages[earlier].platform.clone();
+            return Ok(StageInfo { base: Base::Stage(earlier), platform, replaced: false });
+        }
+        if base == "scratch" {
+            let platform = self.options.platform.clone();
+            return Ok(StageInfo { base: Base::Other(Source::Scratch), platform, replaced: false });
+        }
+        let source = self.image(&base, &platform).map_err(|fault| {
+            let known: Vec<&str> = self.file.stage_names().collect();
+            fault.suggest(&base, known)
+        })?;
+        Ok(StageInfo { base: Base::Other(source), platform, replaced: false })
+    }
+
+    fn context_named(&self, name: &str) -> Option<(&str, &BuildContext)> {
+        let found = self.options.build_contexts.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
+        found.map(|(given, context)| (given.as_str(), context))
+    }
+
+    /// An image name, or the build context given for it.
+    fn image(&self, name: &str, platform: &Platform) -> Result<Source, Fault> {
+        if let Some((given, context)) = self.context_named(name) {
+            return Ok(context_source(given, context, platform));
+        }
+        let origin = ImageOrigin::registry(name).map_err(Fault::new)?;
+        for (given, context) in &self.options.build_contexts {
+            if ImageOrigin::registry(given).is_ok_and(|o| o == origin) {
+                return Ok(context_source(given, context, platform));
+            }
+        }
+        Ok(Source::Image(ImageRef { origin, platform: platform.clone() }))
+    }
+
+    /// What `--from=name` in stage `current` means. Only `COPY` counts stages by number.
+    pub(super) fn place(&self, name: &str, current: usize, numbers: bool) -> Result<Place, Fault> {
+        let lower = name.to_lowercase();
+        let stages = &self.file.stages;
+        let index = match name.parse::<usize>() {
+            Ok(index) if numbers && index < stages.len() => Some(index),
+            Ok(_) if numbers => {
+                return Err(Fault::new(format!("there is no stage {name}"))
+                    .hint(format!("stages count from 0 to {}", stages.len() - 1)));
+            }
+            _ => stages.iter().rposition(|s| s.from.name.as_deref() == Some(&lower)),
+        };
+        match index {
+            Some(index) if index < current => Ok(Place::Stage(index)),
+            Some(index) if self.stages.get(index).is_some_and(|s| s.replaced) => Ok(Place::Stage(index)),
+            Some(index) if index == current => Err(Fault::new("a stage cannot copy from itself")),
+            Some(_) => {
+                Err(Fault::new(format!("stage {name:?} is defined further down")).hint("move it above this stage"))
+            }
+            None if name == "scratch" => Ok(Place::Other(Source::Scratch)),
+            None => self
+                .image(name, &self.options.platform)
+                .map(Place::Other)
+                .map_err(|fault| fault.suggest(name, self.file.stage_names())),
+        }
+    }
+
+    /// The trees that an instruction reads beside its own stage.
+    pub(super) fn places(&self, node: &Node, current: usize) -> Result<Vec<Place>, Fault> {
+        match &node.instruction {
+            Instruction::Copy(copy) => match &copy.from {
+                Some(from) if from.contains('$') => Err(Fault::new("--from cannot hold variables")
+                    .hint("put FROM with the variable into a stage of its own and name that stage")),
+                Some(from) => Ok(vec![self.place(from, current, true)?]),
+                None => Ok(Vec::new()),
+            },
+            Instruction::Run(run) => {
+                let mut places = Vec::new();
+                for text in &run.mounts {
+                    if let Some(from) = mount::from(text)? {
+                        places.push(self.place(&from, current, false)?);
+                    }
+                }
+                Ok(places)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Every image that the target uses; the triggers of a base (`ONBUILD`) may add to them.
+    pub fn images(&self) -> Result<Vec<ImageUse>, DockerfileError> {
+        Ok(self.reach(&BTreeMap::new())?.1)
+    }
+
+    /// The stages that the target needs, in file order, which is an order in which each comes after those it uses, and the
+    /// images. `triggers` are instructions that come before those of a stage.
+    pub(super) fn reach(
+        &self,
+        triggers: &BTreeMap<usize, Vec<Node>>,
+    ) -> Result<(BTreeSet<usize>, Vec<ImageUse>), DockerfileError> {
+        let mut needed = BTreeSet::new();
+        let mut images: Vec<ImageUse> = Vec::new();
+        let mut add = |source: &Source, is_base: bool| {
+            let Source::Image(image) = source else { return };
+            match images.iter_mut().find(|u| u.image == *image) {
+                Some(known) => known.is_base |= is_base,
+                None => images.push(ImageUse { image: image.clone(), is_base }),
+            }
+        };
+        let mut open = vec![self.target];
+        while let Some(index) = open.pop() {
+            if !needed.insert(index) {
+                continue;
+            }
+            let info = &self.stages[index];
+            match &info.base {
+                Base::Stage(base) => open.push(*base),
+                Base::Other(source) => add(source, true),
+            }
+            if info.replaced {
+                continue;
+            }
+            let own = &self.file.stages[index].body;
+            for node in triggers.get(&index).into_iter().flatten().chain(own) {
+                let places = self.places(node, index).map_err(|fault| self.file.locate(node.at.line_start, fault))?;
+                for place in places {
+                    match place {
+                        Place::Stage(stage) => open.push(stage),
+                        Place::Other(source) => add(&source, false),
+                    }
+                }
+            }
+        }
+        Ok((needed, images))
+    }
+
+    fn check_build_args(&mut self) {
+        let declared = self.file.stages.iter().flat_map(|s| &s.body).chain(&self.file.args);
+        let names: BTreeSet<&str> = declared
+            .filter_map(|node| match &node.instruction {
+                Instruction::Arg(list) => Some(list.iter().map(|(name, _)| name.as_str())),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        let unused: Vec<&str> = self
+            .options
+            .build_args
+            .keys()
+            .map(String::as_str)
+            .filter(|name| !names.contains(name) && !args::is_predefined(name) && self.globals.get(name).is_none())
+            .collect();
+        if !unused.is_empty() {
+            let message = format!("one or more build-args were not consumed: {}", unused.join(", "));
+            self.warnings.push(Warning { code: "UnusedBuildArg", message, at: None });
+        }
+    }
+}
+
+fn global_names(nodes: &[Node]) -> Vec<(String, Option<String>)> {
+    let lists = nodes.iter().filter_map(|node| match &node.instruction {
+        Instruction::Arg(list) => Some(list.clone()),
+        _ => None,
+    });
+    lists.flatten().filter(|(_, default)| default.is_some()).collect()
+}
+
+fn context_source(name: &str, context: &BuildContext, platform: &Platform) -> Source {
+    match context {
+        BuildContext::Directory(_) => Source::Context(ContextName::named(name)),
+        BuildContext::Image(origin) => Source::Image(ImageRef { origin: origin.clone(), platform: platform.clone() }),
+        BuildContext::Git(git) => Source::Git(git.clone()),
+        BuildContext::Http(url) => Source::Http(url.clone()),
+    }
+}
