@@ -29,7 +29,7 @@ pub use digest::{ContentHash, Digest, ImageId, InputKey, LayerId, ParseDigestErr
 pub use error::{Error, Result};
 pub use index::{Entry, IndexBuilder, Kind, LayerIndex};
 pub use path::{PathError, TreePath};
-pub use source::{SourceFile, SourceTree};
+pub use source::{SourceFile, SourceTree, Walk};
 pub use steps::{Lookup, Observation, PathSet, StepResult};
 pub use store::{LayerBlob, PendingLayer, Store};
 pub use tree::{Found, Resolved, Stack, Tree};

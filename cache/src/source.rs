@@ -52,6 +52,17 @@ pub struct SourceFile {
     hash: OnceLock<ContentHash>,
 }
 
+/// What to do with something that a walk meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Walk {
+    /// It belongs to the source.
+    Take,
+    /// It does not, nor does anything below it.
+    Skip,
+    /// A directory that belongs to the source only if something in it does.
+    Through,
+}
+
 /// A folder of the host, walked once.
 #[derive(Debug)]
 pub struct SourceTree {
@@ -61,13 +72,14 @@ pub struct SourceTree {
 }
 
 impl SourceTree {
-    /// Walks `root`, leaving out what `skip` says (and not going into a directory for which it says so). `memory` is what
+    /// Walks `root`, asking of each path and whether it is a directory what to do with it. `memory` is what
     /// [`SourceTree::memory`] gave the last time; damaged or empty is fine.
     ///
     /// # Errors
     /// A folder cannot be read.
-    pub fn scan(root: &Path, memory: &[u8], skip: impl Fn(&TreePath, bool) -> bool) -> Result<Self> {
-        let mut files = BTreeMap::new();
+    pub fn scan(root: &Path, memory: &[u8], ask: impl Fn(&TreePath, bool) -> Walk) -> Result<Self> {
+        let mut files: BTreeMap<TreePath, SourceFile> = BTreeMap::new();
+        let mut through = Vec::new();
         let meta = std::fs::metadata(root).at("read", root)?;
         files.insert(TreePath::root(), SourceFile { meta, hash: OnceLock::new() });
         let mut folders = vec![TreePath::root()];
@@ -77,14 +89,25 @@ impl SourceTree {
                 let item = item.at("read", &at)?;
                 let path = folder.join(item.file_name().as_bytes());
                 let is_dir = item.file_type().at("read", &item.path())?.is_dir();
-                if skip(&path, is_dir) {
-                    continue;
+                match ask(&path, is_dir) {
+                    Walk::Skip => continue,
+                    Walk::Through => through.push(path.clone()),
+                    Walk::Take => {}
                 }
                 let meta = item.metadata().at("read", &item.path())?;
                 if is_dir {
                     folders.push(path.clone());
                 }
                 files.insert(path, SourceFile { meta, hash: OnceLock::new() });
+            }
+        }
+        // The walk meets parents first, so children are judged first here.
+        while let Some(folder) = through.pop() {
+            // What is in a folder sorts somewhere behind it, all of it together.
+            let first = folder.join(b"\0");
+            let empty = files.range(first..).next().is_none_or(|(path, _)| path.parent().as_ref() != Some(&folder));
+            if empty {
+                files.remove(&folder);
             }
         }
         Ok(Self { root: root.to_owned(), files, known: remember(memory).unwrap_or_default() })
@@ -192,7 +215,12 @@ mod tests {
     }
 
     fn scan(root: &Path, memory: &[u8]) -> SourceTree {
-        SourceTree::scan(root, memory, |path, _| path.name() == b"skip").unwrap()
+        let ask = |path: &TreePath, _| match path.name() {
+            b"skip" => Walk::Skip,
+            b"through" => Walk::Through,
+            _ => Walk::Take,
+        };
+        SourceTree::scan(root, memory, ask).unwrap()
     }
 
     fn settle() {
@@ -206,6 +234,15 @@ mod tests {
         std::fs::write(dir.path().join("a"), "1").unwrap();
         let tree = scan(dir.path(), &[]);
         assert_eq!(tree.files().keys().cloned().collect::<Vec<_>>(), [TreePath::root(), path("a")]);
+    }
+
+    #[test]
+    fn a_folder_that_is_only_walked_through_stays_if_something_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("a/through/skip")).unwrap();
+        std::fs::create_dir_all(dir.path().join("b/through/through/c")).unwrap();
+        let found: Vec<_> = scan(dir.path(), &[]).files().keys().map(ToString::to_string).collect();
+        assert_eq!(found, ["/", "/a", "/b", "/b/through", "/b/through/through", "/b/through/through/c"]);
     }
 
     #[test]
