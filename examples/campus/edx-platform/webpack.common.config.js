@@ -2,6 +2,7 @@
 'use strict';
 
 const path = require('node:path');
+const webpack = require('webpack');
 const MiniCssExtractPlugin = require('mini-css-extract-plugin');
 const BundleTracker = require('webpack-bundle-tracker');
 
@@ -11,20 +12,26 @@ const statsFolders = [
   process.env.STATIC_ROOT_CMS || path.resolve(__dirname, 'staticfiles/studio'),
 ];
 
+function pages(service, names) {
+  return Object.fromEntries(names.map((name) => [
+    name, { import: `./${service}/static/js/${name}.jsx`, dependOn: 'commons' },
+  ]));
+}
+
 module.exports = {
   context: __dirname,
   entry: {
-    commons: './common/static/js/commons.js',
-    // LMS
-    CourseHome: './lms/static/js/CourseHome.jsx',
-    CourseProgress: './lms/static/js/CourseProgress.jsx',
-    CourseSearch: './lms/static/js/CourseSearch.jsx',
-    InstructorDashboard: './lms/static/js/InstructorDashboard.jsx',
-    VideoPlayer: './lms/static/js/VideoPlayer.jsx',
-    // CMS
-    CourseOutline: './cms/static/js/CourseOutline.jsx',
-    Library: './cms/static/js/Library.jsx',
-    ProblemEditor: './cms/static/js/ProblemEditor.jsx',
+    // every page loads this first
+    commons: [
+      './common/static/js/commons.js',
+      './common/static/js/mount.jsx',
+      './common/static/js/store.js',
+      './common/static/js/dates.js',
+      'lodash',
+      'react-redux',
+    ],
+    ...pages('lms', ['CourseHome', 'CourseProgress', 'CourseSearch', 'InstructorDashboard', 'VideoPlayer']),
+    ...pages('cms', ['CourseOutline', 'Library', 'ProblemEditor']),
   },
   output: {
     path: path.resolve(__dirname, 'common/static/bundles'),
@@ -34,6 +41,8 @@ module.exports = {
     clean: true,
   },
   plugins: [
+    // moment asks for all its languages; these are the ones that the site has
+    new webpack.ContextReplacementPlugin(/moment[/\\]locale$/, /^\.\/(es|fr)$/),
     new MiniCssExtractPlugin({ filename: '[name].[contenthash].css' }),
     ...statsFolders.map((folder) => new BundleTracker({
       path: folder, filename: 'webpack-stats.json', relativePath: true,
@@ -44,13 +53,13 @@ module.exports = {
     rules: [
       {
         test: /\.(js|jsx)$/,
-        exclude: /node_modules\/(?!(d3-[a-z]+|d3|chart\.js|@reduxjs|hls\.js)\/)/,
+        exclude: /node_modules/,
         use: {
           loader: 'babel-loader',
           options: {
             babelrc: false,
             presets: [
-              ['@babel/preset-env', { targets: 'defaults, ie 11' }],
+              ['@babel/preset-env', { targets: 'defaults' }],
               '@babel/preset-react',
             ],
             sourceType: 'unambiguous',

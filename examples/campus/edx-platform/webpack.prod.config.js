@@ -5,6 +5,5 @@ const common = require('./webpack.common.config.js');
 
 module.exports = merge(common, {
   mode: 'production',
-  devtool: 'source-map',
   performance: { hints: false },
 });

@@ -9,8 +9,7 @@ for file in \
     underscore/underscore-min.js \
     backbone/backbone-min.js \
     bootstrap/dist/js/bootstrap.bundle.min.js \
-    moment/min/moment-with-locales.min.js \
-    hls.js/dist/hls.min.js; do
+    moment/min/moment-with-locales.min.js; do
     # without the line that names a source map: the map is not among the static files
     sed '/^\/\/# sourceMappingURL=/d' "node_modules/$file" >"$vendor/$(basename "$file")"
 done

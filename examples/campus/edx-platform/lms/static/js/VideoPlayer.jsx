@@ -1,20 +1,24 @@
-import React, { useEffect, useRef } from 'react';
-import Hls from 'hls.js';
+import React, { useRef, useState } from 'react';
+import _ from 'lodash';
 import mount from '../../../common/static/js/mount.jsx';
+
+const SPEEDS = [0.75, 1, 1.25, 1.5, 2];
 
 function Video({ source }) {
   const element = useRef(null);
-  useEffect(() => {
-    if (!Hls.isSupported()) {
-      element.current.src = source;
-      return undefined;
-    }
-    const hls = new Hls();
-    hls.loadSource(source);
-    hls.attachMedia(element.current);
-    return () => hls.destroy();
-  }, [source]);
-  return <video ref={element} controls />;
+  const [speed, setSpeed] = useState(1);
+  const choose = (chosen) => {
+    element.current.playbackRate = chosen;
+    setSpeed(chosen);
+  };
+  return (
+    <>
+      <video ref={element} src={source} controls />
+      {_.map(SPEEDS, (each) => (
+        <button key={each} type="button" disabled={each === speed} onClick={() => choose(each)}>{each}x</button>
+      ))}
+    </>
+  );
 }
 
 const target = document.getElementById('video-player');
