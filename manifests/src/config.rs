@@ -1,0 +1,327 @@
+//! `shiplap.toml`: which instances there are, how their images are built, where they are deployed.
+//!
+//! The file never holds a secret; it says in which variable or file one is.
+
+mod error;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use error::{ConfigError, suggest};
+
+use crate::names::{ImageName, InstanceName, Repository};
+
+/// The name of the file.
+pub const FILE_NAME: &str = "shiplap.toml";
+
+/// A `shiplap.toml`, read and checked.
+#[derive(Debug, Clone, Serialize)]
+pub struct Config {
+    /// Where the file is.
+    pub path: PathBuf,
+    /// The instances by name.
+    pub instances: BTreeMap<InstanceName, Instance>,
+    /// How images are packed.
+    pub build: BuildSection,
+    /// What a release does.
+    pub release: ReleaseSection,
+}
+
+/// What is written in the file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    instance: BTreeMap<InstanceName, Instance>,
+    #[serde(default)]
+    build: BuildSection,
+    #[serde(default)]
+    release: ReleaseSection,
+}
+
+/// `[build]`: how images are packed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct BuildSection {
+    /// How layers are compressed.
+    pub compression: Compression,
+}
+
+/// How layers are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Small and fast; engines since Docker 23 and containerd 1.5 read it.
+    #[default]
+    Zstd,
+    /// For older engines.
+    Gzip,
+}
+
+/// `[release]`: what a release does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct ReleaseSection {
+    /// Whether a release pushes its images. Left out: yes for each image whose repository names a registry.
+    pub push: Option<bool>,
+}
+
+/// `[instance.NAME]`: one Open edX site.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Instance {
+    /// The root of the Tutor project, relative to the folder of the file.
+    pub tutor_root: Option<PathBuf>,
+    /// The images; a release is all of them.
+    #[serde(default)]
+    pub image: BTreeMap<ImageName, Image>,
+    /// Where the site is deployed.
+    #[serde(default)]
+    pub deploy: Vec<Deploy>,
+}
+
+/// `[instance.NAME.image.NAME]`: how one image is built. Paths are relative to the folder of the file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Image {
+    /// The folder of the build context.
+    pub context: PathBuf,
+    /// The Dockerfile, relative to the context.
+    #[serde(default = "default_dockerfile")]
+    pub dockerfile: PathBuf,
+    /// The stage to build; the last one if left out.
+    pub target: Option<String>,
+    /// Where the image is tagged.
+    pub repository: Repository,
+    /// Values of `ARG`s.
+    #[serde(default)]
+    pub build_args: BTreeMap<String, String>,
+    /// Named contexts: a folder, `docker-image://...` or `oci-layout://...`.
+    #[serde(default)]
+    pub build_contexts: BTreeMap<String, String>,
+    /// Where the secrets of `RUN --mount=type=secret` come from, by id.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, Secret>,
+    /// The platform, `linux/amd64`; this machine's if left out.
+    pub platform: Option<String>,
+}
+
+fn default_dockerfile() -> PathBuf {
+    PathBuf::from("Dockerfile")
+}
+
+/// Where a secret is; never the secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Secret {
+    /// In this variable of the environment.
+    Env(String),
+    /// In this file, relative to the folder of `shiplap.toml`.
+    File(PathBuf),
+}
+
+/// `[[instance.NAME.deploy]]`: one place that says which images run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Deploy {
+    /// A Compose override file.
+    Compose(ComposeTarget),
+    /// A Tutor project.
+    Tutor(TutorTarget),
+}
+
+/// What is written after a repository's name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pin {
+    /// `repository:tag@sha256:...`: what runs is what was released, byte for byte. The engine must be able to pull it.
+    #[default]
+    Digest,
+    /// `repository:tag`: for images that are loaded into an engine and in no registry.
+    Tag,
+}
+
+/// `kind = "compose"`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ComposeTarget {
+    /// The override file, relative to the folder of `shiplap.toml`. Shiplap owns it whole.
+    pub file: PathBuf,
+    /// Service to image.
+    pub services: BTreeMap<String, ImageName>,
+    /// What is written.
+    #[serde(default)]
+    pub pin: Pin,
+    /// Whether a file that Shiplap did not write may be replaced.
+    #[serde(default)]
+    pub overwrite: bool,
+}
+
+/// `kind = "tutor"`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TutorTarget {
+    /// The root of the Tutor project; the instance's `tutor-root` if left out.
+    pub root: Option<PathBuf>,
+    /// Image to key of `config.yml`, beside the well-known ones.
+    #[serde(default)]
+    pub images: BTreeMap<ImageName, String>,
+    /// Compose service to image, beside the well-known ones.
+    #[serde(default)]
+    pub services: BTreeMap<String, ImageName>,
+    /// What is written in the override file; `config.yml` always gets the tag.
+    #[serde(default)]
+    pub pin: Pin,
+    /// Whether an override file that Shiplap did not write may be replaced.
+    #[serde(default)]
+    pub overwrite: bool,
+}
+
+impl Config {
+    /// Finds `shiplap.toml` in `start` or the nearest folder above it.
+    pub fn find(start: &Path) -> Option<PathBuf> {
+        start.ancestors().map(|folder| folder.join(FILE_NAME)).find(|path| path.is_file())
+    }
+
+    /// Reads and checks a `shiplap.toml`.
+    ///
+    /// # Errors
+    /// It cannot be read, or says something that makes no sense; the error says where and what to do.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(path, &text)
+    }
+
+    /// Checks the text of a `shiplap.toml` that is at `path`.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let file: File = toml::from_str(text).map_err(|e| ConfigError::syntax(path, text, &e))?;
+        let config = Self { path: path.to_owned(), instances: file.instance, build: file.build, release: file.release };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The folder of the file: what its paths are relative to.
+    pub fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        }
+    }
+
+    /// The instance of that name.
+    ///
+    /// # Errors
+    /// There is none; the error names those that there are.
+    pub fn instance(&self, name: &str) -> Result<(&InstanceName, &Instance), ConfigError> {
+        self.instances.iter().find(|(known, _)| known.as_str() == name).ok_or_else(|| ConfigError::UnknownInstance {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            known: self.instances.keys().cloned().collect(),
+            suggestion: suggest(name, self.instances.keys().map(InstanceName::as_str)),
+        })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let mut repositories: BTreeMap<&Repository, String> = BTreeMap::new();
+        let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
+        for (name, instance) in &self.instances {
+            let wrong =
+                |place: String, what: String| Err(ConfigError::Invalid { path: self.path.clone(), place, what });
+            if instance.image.is_empty() {
+                return wrong(
+                    format!("instance.{name}"),
+                    format!("the instance has no image: add [instance.{name}.image.openedx]"),
+                );
+            }
+            for (image, settings) in &instance.image {
+                let place = format!("instance.{name}.image.{image}");
+                if let Some(other) = repositories.insert(&settings.repository, place.clone()) {
+                    return wrong(
+                        place,
+                        format!(
+                            "the repository `{}` is that of {other} too: each image needs its own",
+                            settings.repository
+                        ),
+                    );
+                }
+                for (key, path) in [("context", &settings.context), ("dockerfile", &settings.dockerfile)] {
+                    if path.as_os_str().is_empty() {
+                        return wrong(place, format!("`{key}` is empty"));
+                    }
+                }
+            }
+            for (i, deploy) in instance.deploy.iter().enumerate() {
+                let place = format!("instance.{name}.deploy[{i}]");
+                for image in deploy.images() {
+                    if !instance.image.contains_key(image) {
+                        let known: Vec<_> = instance.image.keys().map(ImageName::as_str).collect();
+                        let hint = suggest(image.as_str(), known.iter().copied());
+                        let hint = hint.map(|s| format!("; did you mean `{s}`?")).unwrap_or_default();
+                        return wrong(
+                            place,
+                            format!("`{image}` is not an image of the instance, which has {}{hint}", known.join(", ")),
+                        );
+                    }
+                }
+                if let Deploy::Compose(target) = deploy
+                    && target.services.is_empty()
+                {
+                    return wrong(place, "`services` is empty: say which service gets which image".to_owned());
+                }
+                let Some(file) = deploy.place(instance) else {
+                    return wrong(
+                        place,
+                        format!(
+                            "no root: say where the Tutor project is, with `root` here or `tutor-root` in [instance.{name}]"
+                        ),
+                    );
+                };
+                let file = self.folder().join(file);
+                if let Some(other) = files.insert(file.clone(), place.clone()) {
+                    return wrong(
+                        place,
+                        format!("{} is the target of {other} too: one would undo the other", file.display()),
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Instance {
+    /// The names of the images: what a release of this instance consists of.
+    pub fn set(&self) -> BTreeSet<&ImageName> {
+        self.image.keys().collect()
+    }
+}
+
+impl Deploy {
+    fn images(&self) -> Vec<&ImageName> {
+        match self {
+            Self::Compose(target) => target.services.values().collect(),
+            Self::Tutor(target) => target.images.keys().chain(target.services.values()).collect(),
+        }
+    }
+
+    /// What no other target may share with this one.
+    fn place(&self, instance: &Instance) -> Option<PathBuf> {
+        match self {
+            Self::Compose(target) => Some(target.file.clone()),
+            Self::Tutor(target) => target.root.clone().or_else(|| instance.tutor_root.clone()),
+        }
+    }
+}
+
+impl Image {
+    /// The Dockerfile's path, joined to its context.
+    pub fn dockerfile_path(&self) -> PathBuf {
+        self.context.join(&self.dockerfile)
+    }
+}
