@@ -286,10 +286,9 @@ fn transfer(raw: &Raw, name: &str, flags: &mut Flags) -> Result<Transfer, Fault>
             None => transfer.sources.push(word),
         }
     }
-    if copy {
-        if let Some(url) = transfer.sources.iter().find(|s| s.starts_with("http://") || s.starts_with("https://")) {
-            return Err(Fault::new(format!("COPY cannot fetch {url}")).hint("use ADD"));
-        }
+    let url = transfer.sources.iter().find(|s| s.starts_with("http://") || s.starts_with("https://"));
+    if let Some(url) = url.filter(|_| copy) {
+        return Err(Fault::new(format!("COPY cannot fetch {url}")).hint("use ADD"));
     }
     Ok(transfer)
 }

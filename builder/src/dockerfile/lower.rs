@@ -4,12 +4,12 @@ mod copy;
 mod meta;
 mod run;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::error::Fault;
 use super::expand::Scope;
 use super::instruction::{self, Instruction, Node};
-use super::resolve::{Base, Graph, Place};
+use super::resolve::{Base, Graph, Place, Triggers};
 use super::{DockerfileError, args, path, warn};
 use crate::plan::{
     BuildContext, ContextName, Env, ImageConfig, ImageRef, Location, Op, Plan, Platform, Source, Stage, StageId, Step,
@@ -105,8 +105,8 @@ impl Graph {
     fn fire_triggers(
         &self,
         bases: &dyn Fn(&ImageRef) -> Option<ImageConfig>,
-    ) -> Result<(BTreeMap<usize, Vec<Node>>, Vec<usize>), DockerfileError> {
-        let mut triggers: BTreeMap<usize, Vec<Node>> = BTreeMap::new();
+    ) -> Result<(Triggers, BTreeSet<usize>), DockerfileError> {
+        let mut triggers = Triggers::new();
         loop {
             let (needed, images) = self.reach(&triggers)?;
             let missing: Vec<ImageRef> =
@@ -130,7 +130,7 @@ impl Graph {
                 triggers.insert(index, nodes.map_err(|fault| self.file.locate(at.line_start, fault))?);
             }
             if triggers.len() == before {
-                return Ok((triggers, needed.into_iter().collect()));
+                return Ok((triggers, needed));
             }
         }
     }

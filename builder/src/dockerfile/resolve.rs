@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::Fault;
+use super::error::{Fault, closest};
 use super::expand::Scope;
 use super::instruction::{Instruction, Node};
 use super::{Dockerfile, DockerfileError, args, mount, warn};
-use crate::plan::{BuildContext, ContextName, Env, ImageOrigin, ImageRef, Platform, Source, Warning};
+use crate::plan::{BuildContext, ContextName, Env, ImageOrigin, ImageRef, Location, Platform, Source, Warning};
 
 /// What the command line says about a build.
 #[derive(Debug, Clone)]
@@ -42,6 +42,10 @@ pub struct ImageUse {
     pub image: ImageRef,
     /// Whether planning needs its configuration; `false` for an image that is only copied from.
     pub is_base: bool,
+    /// Where it is named first.
+    pub at: Location,
+    /// A stage with almost the same name, which may be what is meant when there is no such image.
+    pub near_stage: Option<String>,
 }
 
 /// The stages of a Dockerfile with the options applied, before variables inside of stages are expanded.
@@ -71,6 +75,9 @@ pub(super) enum Base {
     /// Anything else.
     Other(Source),
 }
+
+/// The instructions that the base of a stage puts in front of its own.
+pub(super) type Triggers = BTreeMap<usize, Vec<Node>>;
 
 /// What the name in `--from` means.
 #[derive(Debug, Clone, PartialEq)]
@@ -254,24 +261,29 @@ impl Graph {
         }
     }
 
+    /// An error about something at this place.
+    pub fn error_at(&self, at: Location, message: impl Into<String>, hint: Option<String>) -> DockerfileError {
+        self.file.locate(at.line_start, Fault { message: message.into(), hint })
+    }
+
     /// Every image that the target uses; the triggers of a base (`ONBUILD`) may add to them.
     pub fn images(&self) -> Result<Vec<ImageUse>, DockerfileError> {
-        Ok(self.reach(&BTreeMap::new())?.1)
+        Ok(self.reach(&Triggers::new())?.1)
     }
 
     /// The stages that the target needs, in file order, which is an order in which each comes after those it uses, and the
     /// images. `triggers` are instructions that come before those of a stage.
-    pub(super) fn reach(
-        &self,
-        triggers: &BTreeMap<usize, Vec<Node>>,
-    ) -> Result<(BTreeSet<usize>, Vec<ImageUse>), DockerfileError> {
+    pub(super) fn reach(&self, triggers: &Triggers) -> Result<(BTreeSet<usize>, Vec<ImageUse>), DockerfileError> {
         let mut needed = BTreeSet::new();
         let mut images: Vec<ImageUse> = Vec::new();
-        let mut add = |source: &Source, is_base: bool| {
+        let mut add = |source: &Source, is_base: bool, at: Location| {
             let Source::Image(image) = source else { return };
             match images.iter_mut().find(|u| u.image == *image) {
-                Some(known) => known.is_base |= is_base,
-                None => images.push(ImageUse { image: image.clone(), is_base }),
+                Some(known) => {
+                    known.is_base |= is_base;
+                    known.at = if at.line_start < known.at.line_start { at } else { known.at };
+                }
+                None => images.push(ImageUse { image: image.clone(), is_base, at, near_stage: self.near_stage(image) }),
             }
         };
         let mut open = vec![self.target];
@@ -282,7 +294,7 @@ impl Graph {
             let info = &self.stages[index];
             match &info.base {
                 Base::Stage(base) => open.push(*base),
-                Base::Other(source) => add(source, true),
+                Base::Other(source) => add(source, true, self.file.stages[index].at),
             }
             if info.replaced {
                 continue;
@@ -293,12 +305,20 @@ impl Graph {
                 for place in places {
                     match place {
                         Place::Stage(stage) => open.push(stage),
-                        Place::Other(source) => add(&source, false),
+                        Place::Other(source) => add(&source, false, node.at),
                     }
                 }
             }
         }
+        images.sort_by_key(|used| used.at.line_start);
         Ok((needed, images))
+    }
+
+    /// The stage that an image name without a registry may have meant.
+    fn near_stage(&self, image: &ImageRef) -> Option<String> {
+        let name = image.to_string();
+        let short = name.strip_prefix("docker.io/library/")?.strip_suffix(":latest")?;
+        closest(short, self.file.stage_names()).map(str::to_owned)
     }
 
     fn check_build_args(&mut self) {

@@ -66,15 +66,9 @@ pub(crate) fn stages(file: &mut Dockerfile) {
     let mut names = HashSet::new();
     for stage in &file.stages {
         let out = &mut file.warnings;
-        if let Some(name) = &stage.from.name {
-            if !names.insert(name) {
-                push(
-                    out,
-                    "DuplicateStageName",
-                    stage.at,
-                    format!("duplicate stage name {name:?}, stage names should be unique"),
-                );
-            }
+        if let Some(name) = stage.from.name.as_ref().filter(|name| !names.insert(*name)) {
+            let message = format!("duplicate stage name {name:?}, stage names should be unique");
+            push(out, "DuplicateStageName", stage.at, message);
         }
         for (keyword, is_it) in [
             ("CMD", (|i| matches!(i, Instruction::Cmd(_))) as fn(&Instruction) -> bool),

@@ -95,16 +95,12 @@ fn copy_source(text: &str, parents: bool) -> CopySource {
 
 fn add_source(text: &str, add: &Transfer, checksum: Option<&str>) -> Result<AddSource, Fault> {
     if let Some(mut git) = git::parse(text)? {
-        if let (Some(flag), Some(url)) = (add.keep_git_dir, git.keep_git_dir) {
-            if flag != url {
-                return Err(Fault::new("--keep-git-dir and keep-git-dir in the URL disagree").hint("give one of them"));
-            }
+        if git.keep_git_dir.is_some_and(|url| add.keep_git_dir.is_some_and(|flag| flag != url)) {
+            return Err(Fault::new("--keep-git-dir and keep-git-dir in the URL disagree").hint("give one of them"));
         }
         git.keep_git_dir = git.keep_git_dir.or(add.keep_git_dir);
-        if let (Some(flag), Some(url)) = (checksum, &git.checksum) {
-            if flag != url {
-                return Err(Fault::new("--checksum and the commit in the URL disagree").hint("give one of them"));
-            }
+        if git.checksum.as_deref().is_some_and(|url| checksum.is_some_and(|flag| flag != url)) {
+            return Err(Fault::new("--checksum and the commit in the URL disagree").hint("give one of them"));
         }
         git.checksum = git.checksum.or(checksum.map(str::to_owned));
         return Ok(AddSource::Git(GitSource::from(git)));

@@ -119,7 +119,9 @@ impl State<'_> {
                 (None, Some(text)) => Some(self.expand(at, |scope| scope.word(text))?),
                 (None, None) => self.graph.globals.get(name).map(str::to_owned),
             };
-            if let Some(value) = &value {
+            // BuildKit keeps these two to itself.
+            let hidden = matches!(name.as_str(), "BUILDKIT_SBOM_SCAN_CONTEXT" | "BUILDKIT_SBOM_SCAN_STAGE");
+            if let Some(value) = value.as_ref().filter(|_| !hidden) {
                 self.env.set(name.clone(), value.clone());
             }
             shown.push(value.as_ref().map_or_else(|| name.clone(), |v| format!("{name}={v}")));

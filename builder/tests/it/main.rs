@@ -1,0 +1,4 @@
+//! Tests of the builder from the outside, one module a topic.
+
+mod oracle;
+mod plan;
