@@ -36,7 +36,9 @@ pub enum TagError {
         why: String,
     },
     /// The version has build metadata.
-    #[error("version {0} has build metadata (`+...`), and a tag cannot hold a `+`: leave it out; the commit is in the tag anyway")]
+    #[error(
+        "version {0} has build metadata (`+...`), and a tag cannot hold a `+`: leave it out; the commit is in the tag anyway"
+    )]
     BuildMetadata(Version),
     /// The commit is too short or not hexadecimal.
     #[error("`{0}` is not a git commit: at least 12 lower-case hexadecimal characters are needed")]
@@ -45,7 +47,9 @@ pub enum TagError {
     #[error("`{0}` is not the hash of a tree: at least 8 lower-case hexadecimal characters are needed")]
     DirtyHash(String),
     /// Longer than a tag may be.
-    #[error("the tag `{0}` is longer than the 128 characters that a registry allows: shorten the version's pre-release part")]
+    #[error(
+        "the tag `{0}` is longer than the 128 characters that a registry allows: shorten the version's pre-release part"
+    )]
     TooLong(String),
 }
 
@@ -70,9 +74,7 @@ impl ReleaseTag {
         }
         let commit = hex_prefix(commit, COMMIT_LEN).ok_or_else(|| TagError::Commit(commit.to_owned()))?;
         let dirty = match dirty {
-            Some(hash) => {
-                Some(hex_prefix(hash, DIRTY_LEN).ok_or_else(|| TagError::DirtyHash(hash.to_owned()))?)
-            }
+            Some(hash) => Some(hex_prefix(hash, DIRTY_LEN).ok_or_else(|| TagError::DirtyHash(hash.to_owned()))?),
             None => None,
         };
         let tag = Self { version: version.clone(), commit, dirty };
@@ -203,8 +205,18 @@ mod tests {
     #[test]
     fn other_tags_are_not_releases() {
         for tag in [
-            "", "latest", "current", "1.4.0", "v1.4.0-g3f2c1ab09d4e", "1.4.0-g3f2c1ab09d4", "1.4.0-3f2c1ab09d4e", "1.4-g3f2c1ab09d4e",
-            "1.4.0-g3F2C1AB09D4E", "1.4.0-g3f2c1ab09d4e-dirty", "1.4.0-g3f2c1ab09d4e-dirty.123", "é1.4.0-gé2c1ab09d4e",
+            "",
+            "latest",
+            "current",
+            "1.4.0",
+            "v1.4.0-g3f2c1ab09d4e",
+            "1.4.0-g3f2c1ab09d4",
+            "1.4.0-3f2c1ab09d4e",
+            "1.4-g3f2c1ab09d4e",
+            "1.4.0-g3F2C1AB09D4E",
+            "1.4.0-g3f2c1ab09d4e-dirty",
+            "1.4.0-g3f2c1ab09d4e-dirty.123",
+            "é1.4.0-gé2c1ab09d4e",
         ] {
             assert!(!ReleaseTag::is_release(tag), "{tag}");
         }

@@ -88,6 +88,9 @@ mod tests {
                 "M:\n  DOCKER_IMAGE_OPENEDX: inner\nZ: 1\nDOCKER_IMAGE_OPENEDX: VALUE\n",
             ),
             ("---\nA: 1\n", "---\nA: 1\nDOCKER_IMAGE_OPENEDX: VALUE\n"),
+            ("A: 1\n...\n", "A: 1\nDOCKER_IMAGE_OPENEDX: VALUE\n...\n"),
+            ("A: 1\r\nDOCKER_IMAGE_OPENEDX: old\r\nB: 2\r\n", "A: 1\r\nDOCKER_IMAGE_OPENEDX: VALUE\r\nB: 2\r\n"),
+            ("{A: 1}\n", "{A: 1, DOCKER_IMAGE_OPENEDX: VALUE}\n"),
             ("A: 1", "A: 1\nDOCKER_IMAGE_OPENEDX: VALUE\n"),
             ("", "DOCKER_IMAGE_OPENEDX: VALUE\n"),
             ("# nothing yet\n", "# nothing yet\nDOCKER_IMAGE_OPENEDX: VALUE\n"),
@@ -104,7 +107,10 @@ mod tests {
 
     #[test]
     fn a_file_in_which_the_key_cannot_be_set_is_left_to_its_owner() {
-        assert!(matches!(set("A: 1\n...\n"), Err(TargetError::CannotEdit { .. })));
+        // Without its anchor, the value of B would be gone; the comment would be.
+        for odd in ["DOCKER_IMAGE_OPENEDX: &x old\nB: *x\n", "DOCKER_IMAGE_OPENEDX:\n  # why\n  old\n"] {
+            assert!(matches!(set(odd), Err(TargetError::CannotEdit { .. })), "{odd}: {:?}", set(odd));
+        }
         for bad in ["A: [1\n", "- a\n- b\n", "just text\n", "A: 1\nA: 2\n"] {
             assert!(matches!(set(bad), Err(TargetError::Yaml { .. })), "{bad}");
         }

@@ -1,1 +1,12 @@
-//! The tests of `manifests` as a whole.
+//! The tests of `manifests` as a whole, by what a user does.
+
+mod config;
+mod crash;
+mod deploy;
+mod git;
+mod release;
+mod rollback;
+mod site;
+mod speed;
+mod store;
+mod tutor;

@@ -1,0 +1,64 @@
+//! A rollback does not get slower with the history.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, params};
+use shiplap_cache::BlobStore;
+use shiplap_manifests::release::{Release, ReleaseSeq};
+use shiplap_manifests::version::Bump;
+
+use crate::site::{Site, back};
+
+const RELEASES: u64 = 10_000;
+
+#[test]
+fn a_rollback_among_ten_thousand_releases_takes_less_than_a_fifth_of_a_second() {
+    let mut site = Site::new();
+    let first = site.release("0.0.1").unwrap().release;
+    let blobs = BlobStore::open(&site.folder.join("store")).unwrap();
+    let mut db = Connection::open(site.history.path()).unwrap();
+    let tx = db.transaction().unwrap();
+    let (mut release, mut digest) = (first.release, first.digest);
+    for sequence in 2..=RELEASES {
+        let version = Bump::Patch.after(Some(&release.version));
+        let tag = shiplap_registry::tag::ReleaseTag::new(&version, release.git.commit.as_str(), None).unwrap();
+        release =
+            Release { sequence: ReleaseSeq(sequence), previous: Some(digest), version, tag: tag.clone(), ..release };
+        for image in &mut release.images {
+            image.reference.tag = tag.clone();
+        }
+        // As the history does it, without the ten thousand fsyncs.
+        let bytes = release.to_bytes().unwrap();
+        digest = shiplap_cache::Digest::of(&bytes);
+        std::fs::write(blobs.path(&digest), &bytes).unwrap();
+        let values = params![
+            sequence,
+            release.version.to_string(),
+            tag.to_string(),
+            digest.to_string(),
+            release.git.commit.as_str()
+        ];
+        tx.execute("INSERT INTO releases VALUES ('campus', ?1, ?2, ?3, ?4, ?5, '2026-11-21T10:00:00Z')", values)
+            .unwrap();
+        tx.execute(
+            "INSERT INTO deployments VALUES ('campus', ?1, ?2, 'deploy', 'ada', NULL, NULL, NULL, NULL, 0, 'succeeded', NULL,
+             '2026-11-21T10:00:00Z', '2026-11-21T10:00:00Z', '[]')",
+            params![sequence - 1, sequence],
+        )
+        .unwrap();
+    }
+    tx.commit().unwrap();
+    drop(db);
+
+    let folder = site.folder.clone();
+    let times: Vec<Duration> = (0..5)
+        .map(|_| {
+            let started = Instant::now();
+            Site::open(&folder).rollback(back()).unwrap();
+            started.elapsed()
+        })
+        .collect();
+    // The best of five: other tests run beside this one.
+    let best = times.iter().min().unwrap();
+    assert!(*best < Duration::from_millis(200), "{times:?}");
+}
