@@ -53,10 +53,25 @@ impl IgnoreRules {
         self.0.is_empty()
     }
 
-    /// Whether a path (relative to the context, with slashes) is left out. The last rule that matches it or one of its
-    /// parents decides.
+    /// Whether a path (relative to the context, with slashes) is left out.
+    ///
+    /// The last rule that matches decides, and a rule that matches a directory goes for all below it. As in the walk that
+    /// Docker does (`MatchesUsingParentResults`), a rule is only looked at where it would change the outcome so far: `!dir`
+    /// behind `**/x` does not match `dir`, which is not left out, and so does not bring `dir/x` back.
     pub fn matches(&self, path: &str) -> bool {
-        self.0.iter().rev().find(|rule| rule.covers(path)).is_some_and(|rule| !rule.keeps)
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        let mut matched = vec![false; self.0.len()];
+        let mut out = false;
+        for end in ends {
+            out = false;
+            for (rule, matched) in self.0.iter().zip(&mut matched) {
+                *matched = *matched || (rule.keeps == out && rule.covers(&path[..end]));
+                if *matched {
+                    out = !rule.keeps;
+                }
+            }
+        }
+        out
     }
 
     /// Whether everything below the directory is left out, so that it need not be walked.
@@ -68,17 +83,7 @@ impl IgnoreRules {
 
 impl Rule {
     fn covers(&self, path: &str) -> bool {
-        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
-        let mut states = glob::start(&self.tokens);
-        let mut done = 0;
-        for end in ends {
-            states = glob::advance(&self.tokens, states, &path[done..end]);
-            if states[self.tokens.len()] {
-                return true;
-            }
-            done = end;
-        }
-        false
+        glob::advance(&self.tokens, glob::start(&self.tokens), path)[self.tokens.len()]
     }
 
     /// Whether some longer path that begins with `prefix` could match.
@@ -184,6 +189,9 @@ mod tests {
         assert!(r.matches("x.md") && !r.matches("README-a.md") && r.matches("README-secret.md"));
         let r = rules("dir\n!dir/keep\n");
         assert!(r.matches("dir/a") && !r.matches("dir/keep/b"));
+        // Seen with Docker 28.
+        let r = rules("**/.env\n!/d\n");
+        assert!(r.matches("d/.env") && r.matches("d/a/.env") && !r.matches("d/x"));
         let r = rules("!dir/keep\ndir\n");
         assert!(r.matches("dir/keep"));
         let r = rules("*\n!src\nsrc/*.pyc\n");
