@@ -1,3 +1,43 @@
-//! OCI images: assembling, pulling, pushing, importing, exporting, tags that cannot move
+//! OCI images: assembling, pulling, pushing, importing, exporting, tags that cannot move.
+//!
+//! From the bottom up:
+//!
+//! - [`Reference`], [`Repository`] and [`Platform`] name images as Docker does; [`tag`] holds the tags of releases.
+//! - [`tarball`] turns a layer directory into a tar with the same bytes on every machine, [`unpack`] turns a tar from
+//!   anywhere into a layer, and never writes outside of it.
+//! - [`Images`] is what the local store knows: images before and after they are packed, their names and tags.
+//! - [`Client`] pulls and pushes; [`archive`] imports and exports files.
+//!
+//! Nothing here prints or reads the environment; progress goes to a [`Progress`].
 
+#![forbid(unsafe_code)]
+
+mod adopt;
+pub mod archive;
+pub mod auth;
+mod client;
+mod compress;
+mod error;
+mod image;
+mod images;
+mod media;
+mod origin;
+mod pack;
+mod platform;
+mod progress;
+mod reference;
 pub mod tag;
+pub mod tarball;
+pub mod unpack;
+mod whole;
+
+pub use client::{Client, ClientOptions, Pulled, Pushed};
+pub use compress::Compression;
+pub use error::{Error, RemoteError, Result, Trouble};
+pub use image::{History, Image};
+pub use images::Images;
+pub use media::Descriptor;
+pub use pack::{PackOptions, Packed};
+pub use platform::{Platform, PlatformError};
+pub use progress::{Event, NoProgress, Progress};
+pub use reference::{Reference, ReferenceError, Repository};

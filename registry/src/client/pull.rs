@@ -1,0 +1,114 @@
+//! Pulling an image.
+
+use futures::{StreamExt, TryStreamExt};
+use oci_client::RegistryOperation;
+use shiplap_cache::{Digest, ImageId, LayerBlob};
+
+use super::{Client, Session};
+use crate::adopt::{self, Step};
+use crate::image::ConfigFile;
+use crate::media::{Document, Manifest};
+use crate::{Error, Event, Images, Platform, Reference, Result, Trouble, origin};
+
+/// A config is read into memory: some kilobytes, never this much.
+const MAX_CONFIG: u64 = 64 << 20;
+
+/// An image that was pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pulled {
+    /// The image.
+    pub image: ImageId,
+    /// Its manifest.
+    pub manifest: Digest,
+    /// The index that the name stands for, if it is one.
+    pub index: Option<Digest>,
+}
+
+impl Client {
+    /// Pulls an image: manifest, config, layers, each checked against its digest; unpacks the layers. What is in the store is not
+    /// fetched again. Gives no name to the image.
+    ///
+    /// # Errors
+    /// The registry cannot be reached, refuses, or sends something else than it should; the disk is full, ... Nothing half is kept.
+    pub async fn pull(&self, images: &Images, reference: &Reference, platform: &Platform) -> Result<Pulled> {
+        let session = self.session(reference.repository(), RegistryOperation::Pull).await?;
+        let (document, digest) = session.document(images, reference).await?;
+        let (manifest, manifest_digest, index) = match document {
+            Document::Manifest(manifest) => (manifest, digest, None),
+            Document::Index(index) => {
+                let chosen = index.pick(platform, &reference.familiar())?.digest;
+                let inner = reference.repository().with_digest(chosen);
+                match session.document(images, &inner).await?.0 {
+                    Document::Manifest(manifest) => (manifest, chosen, Some(digest)),
+                    Document::Index(_) => {
+                        let why = "an index inside an index".to_owned();
+                        return Err(Error::BadDocument { what: "manifest", digest: chosen, why });
+                    }
+                }
+            }
+        };
+        let image = session.image(images, &manifest, manifest_digest).await?;
+        Ok(Pulled { image, manifest: manifest_digest, index })
+    }
+}
+
+impl Session {
+    /// A manifest or index, from the store when the digest is known and it is there.
+    async fn document(&self, images: &Images, reference: &Reference) -> Result<(Document, Digest)> {
+        let blobs = images.store().blobs();
+        if let Some(digest) = reference.digest()
+            && let Ok(bytes) = blobs.read(&digest)
+        {
+            return Ok((Document::parse(&bytes, digest)?, digest));
+        }
+        let (bytes, digest) = self.manifest(reference).await?;
+        let document = Document::parse(&bytes, digest)?;
+        blobs.put(&bytes)?;
+        Ok((document, digest))
+    }
+
+    async fn image(&self, images: &Images, manifest: &Manifest, digest: Digest) -> Result<ImageId> {
+        adopt::check_types(manifest, digest)?;
+        if manifest.config.size > MAX_CONFIG {
+            let why = format!("its config has {} bytes", manifest.config.size);
+            return Err(Error::BadDocument { what: "manifest", digest, why });
+        }
+        self.download(images.store(), &manifest.config).await?;
+        let config = ConfigFile::parse(&images.store().blobs().read(&manifest.config.digest)?, manifest.config.digest)?;
+        adopt::check_layers(manifest, digest, &config)?;
+        let layers = adopt::blobs_of(manifest, &config).into_iter().zip(origin::chain(&config.diff_ids));
+        let layers: Vec<(Option<LayerBlob>, Step)> = futures::stream::iter(layers)
+            .map(|(blob, chain)| self.layer(images, blob, chain))
+            .buffered(self.options.parallel)
+            .try_collect()
+            .await?;
+        let (images, config_digest) = (images.clone(), manifest.config.digest);
+        self.blocking(move || adopt::assemble(&images, config, Some(config_digest), layers, Some(digest))).await
+    }
+
+    /// Fetches a layer and unpacks it at once, beside the others.
+    async fn layer(&self, images: &Images, blob: LayerBlob, chain: Digest) -> Result<(Option<LayerBlob>, Step)> {
+        let descriptor = crate::Descriptor::new(&blob.media_type, blob.digest, blob.size);
+        self.download(images.store(), &descriptor).await?;
+        let source = self.repository.to_string();
+        let (store, progress) = (images.store().clone(), self.options.progress.clone());
+        self.blocking(move || {
+            store.set_name(super::push::SOURCES, &blob.digest.hex(), &source)?;
+            progress.event(Event::Unpack { blob: blob.digest });
+            let step = adopt::unpack_blob(&store, &blob, &chain)?;
+            progress.event(Event::Unpacked { blob: blob.digest });
+            Ok((Some(blob), step))
+        })
+        .await
+    }
+
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        f: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        match tokio::task::spawn_blocking(f).await {
+            Ok(result) => result,
+            Err(e) => Err(self.error("unpack a layer", Trouble::Other(e.to_string())).into()),
+        }
+    }
+}

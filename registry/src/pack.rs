@@ -1,0 +1,195 @@
+//! From layers to an OCI image.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use rayon::prelude::*;
+use sha2::Digest as _;
+use shiplap_cache::{Digest, LayerBlob, LayerId, Store};
+
+use crate::compress::{Encoder, decompress, workers};
+use crate::error::At;
+use crate::image::ConfigFile;
+use crate::media::{Document, LAYER_GZIP, LAYER_ZSTD, Manifest, OCI_CONFIG, OCI_MANIFEST, layer as layer_type};
+use crate::{Compression, Descriptor, Error, Event, Image, Progress, Result, origin, tarball};
+
+/// How to pack.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PackOptions {
+    /// What new layers are compressed with. With zstd, layers that came from elsewhere in gzip stay as they are; with gzip, every
+    /// layer is gzip.
+    pub compression: Compression,
+    /// No time in a new layer is later than this (`SOURCE_DATE_EPOCH`). Layers that came from elsewhere stay as they are.
+    pub clamp: Option<i64>,
+}
+
+/// A packed image. All its blobs are in the store.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    /// The manifest.
+    pub manifest: Descriptor,
+    /// The config.
+    pub config: Descriptor,
+    /// The layers, bottom first.
+    pub layers: Vec<LayerBlob>,
+}
+
+impl Packed {
+    /// Bytes of manifest, config and layers.
+    pub fn size(&self) -> u64 {
+        self.manifest.size + self.config.size + self.layers.iter().map(|l| l.size).sum::<u64>()
+    }
+}
+
+pub(crate) fn pack(store: &Store, image: &Image, options: &PackOptions, progress: &dyn Progress) -> Result<Packed> {
+    if let Some(packed) = unchanged(store, image, options)? {
+        return Ok(packed);
+    }
+    let layers: Vec<LayerBlob> =
+        image.layers.par_iter().map(|id| pack_layer(store, id, options, progress)).collect::<Result<_>>()?;
+    let diff_ids: Vec<Digest> = layers.iter().map(|l| l.diff_id).collect();
+    let config = match original_config(store, image, &diff_ids)? {
+        Some(original) => original,
+        None => image.config_file(&diff_ids),
+    };
+    let config = (Descriptor::of(OCI_CONFIG, &config), store.blobs().put(&config)?).0;
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: Some(OCI_MANIFEST.to_owned()),
+        config: config.clone(),
+        layers: layers.iter().map(|l| Descriptor::new(&l.media_type, l.digest, l.size)).collect(),
+    };
+    let bytes = serde_json::to_vec(&manifest).map_err(shiplap_cache::Error::from)?;
+    store.blobs().put(&bytes)?;
+    Ok(Packed { manifest: Descriptor::of(OCI_MANIFEST, &bytes), config, layers })
+}
+
+/// The manifest that the image came with, if everything of it is here and its compression will do.
+fn unchanged(store: &Store, image: &Image, options: &PackOptions) -> Result<Option<Packed>> {
+    let Some(digest) = origin::manifest(store, &image.id())? else { return Ok(None) };
+    if crate::whole::check(store, &digest, false).is_err() {
+        return Ok(None);
+    }
+    let bytes = store.blobs().read(&digest)?;
+    let Document::Manifest(manifest) = Document::parse(&bytes, digest)? else { return Ok(None) };
+    let media_type = manifest.media_type.as_deref().unwrap_or(OCI_MANIFEST).to_owned();
+    let config = ConfigFile::parse(&store.blobs().read(&manifest.config.digest)?, manifest.config.digest)?;
+    let mut layers = Vec::new();
+    for (layer, diff_id) in manifest.layers.iter().zip(config.diff_ids) {
+        if layer_type(&layer.media_type).is_none_or(|t| !acceptable(t, options.compression)) {
+            return Ok(None);
+        }
+        layers.push(LayerBlob {
+            media_type: layer.media_type.clone(),
+            diff_id,
+            digest: layer.digest,
+            size: layer.size,
+        });
+    }
+    Ok(Some(Packed { manifest: Descriptor::of(&media_type, &bytes), config: manifest.config, layers }))
+}
+
+/// The bytes of the config that the image came with, if they name these layers: the digest of a config is Docker's image ID.
+fn original_config(store: &Store, image: &Image, diff_ids: &[Digest]) -> Result<Option<Vec<u8>>> {
+    let Some(digest) = origin::config(store, &image.id())? else { return Ok(None) };
+    let Ok(bytes) = store.blobs().read(&digest) else { return Ok(None) };
+    let fits = ConfigFile::parse(&bytes, digest).is_ok_and(|c| c.diff_ids == diff_ids);
+    Ok(fits.then_some(bytes))
+}
+
+fn acceptable(media_type: &str, compression: Compression) -> bool {
+    match compression {
+        Compression::Zstd => matches!(media_type, LAYER_ZSTD | LAYER_GZIP),
+        Compression::Gzip => media_type == LAYER_GZIP,
+    }
+}
+
+/// The blob of a layer: the one that it came as, the one that was made before, or a new one.
+fn pack_layer(store: &Store, id: &LayerId, options: &PackOptions, progress: &dyn Progress) -> Result<LayerBlob> {
+    let original = origin::layer(store, id)?;
+    if let Some(blob) = original.as_ref().filter(|b| acceptable(&b.media_type, options.compression)) {
+        return Ok(blob.clone());
+    }
+    let media_type = options.compression.media_type();
+    let index = store.index(id)?;
+    // A clamp that is later than every time in the layer changes nothing.
+    let clamp = options.clamp.filter(|latest| original.is_none() && index.iter().any(|e| e.mtime > *latest));
+    let key = match clamp {
+        Some(latest) => format!("{media_type}; times={latest}"),
+        None => media_type.to_owned(),
+    };
+    if let Some(blob) = store.layer_blob(id, &key)? {
+        return Ok(LayerBlob { media_type: media_type.to_owned(), ..blob });
+    }
+    progress.event(Event::Pack { layer: *id, total: index.content_size() });
+    let (diff_id, digest, size) = compress(store, options.compression, |out| match &original {
+        // Its tar is not ours to change: the config of the image that it came with names its DiffID.
+        Some(original) => {
+            let at = store.blobs().path(&original.digest);
+            let mut tar = decompress(store.blobs().open_blob(&original.digest)?).at("read", &at)?.0;
+            io::copy(&mut tar, out).at("recompress", &at).map(drop)
+        }
+        None => tarball::write_layer(out, &store.layer_dir(id), &index, clamp),
+    })?;
+    store.set_layer_blob(id, &LayerBlob { media_type: key, diff_id, digest, size })?;
+    progress.event(Event::Packed { layer: *id, blob: digest, size });
+    Ok(LayerBlob { media_type: media_type.to_owned(), diff_id, digest, size })
+}
+
+/// Compresses what `write` writes into a blob; DiffID, digest and size come out of the one pass.
+pub(crate) fn compress(
+    store: &Store,
+    compression: Compression,
+    write: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<(Digest, Digest, u64)> {
+    let at = store.home().join("blobs");
+    let encoder = Encoder::new(store.blobs().writer()?, compression, workers()).at("write", &at)?;
+    let mut out = io::BufWriter::with_capacity(1 << 17, HashWriter::new(encoder));
+    write(&mut out)?;
+    let hashed = out.into_inner().map_err(io::IntoInnerError::into_error).at("write", &at)?;
+    let (encoder, diff_id) = hashed.finish();
+    let (digest, size) = encoder.finish().at("write", &at)?.commit(None)?;
+    Ok((diff_id, digest, size))
+}
+
+/// Hashes what it passes on.
+pub(crate) struct HashWriter<W> {
+    inner: W,
+    hasher: sha2::Sha256,
+}
+
+impl<W: Write> HashWriter<W> {
+    pub(crate) fn new(inner: W) -> Self {
+        Self { inner, hasher: sha2::Sha256::new() }
+    }
+
+    pub(crate) fn finish(self) -> (W, Digest) {
+        (self.inner, Digest::from_bytes(self.hasher.finalize().into()))
+    }
+}
+
+impl<W: Write> Write for HashWriter<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(buf)?;
+        self.hasher.update(&buf[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Says of a blob that cannot be opened what is missing.
+pub(crate) fn open_layer<'a>(store: &'a Store, blob: &LayerBlob) -> Result<Box<dyn io::Read + Send + 'a>> {
+    let reader = store.blobs().open_blob(&blob.digest)?;
+    let at: &Path = &store.blobs().path(&blob.digest);
+    Ok(decompress(reader).map_err(Error::from_read(at))?.0)
+}
+
+impl Error {
+    /// A failed read of a file of the store.
+    pub(crate) fn from_read(at: &Path) -> impl Fn(io::Error) -> Self + '_ {
+        |source| Self::Io { what: "read", path: at.to_owned(), source }
+    }
+}

@@ -1,0 +1,157 @@
+//! Layers and trees as tars.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use shiplap_cache::{ContentHash, Entry, Kind as Layered, LayerId, LayerIndex, Store, Tree, TreePath};
+
+use super::{Head, Kind, Writer};
+use crate::error::At;
+use crate::{Error, Result};
+
+/// The beginning of a whiteout's name (image-spec, layer.md, *Whiteouts*).
+pub(crate) const WHITEOUT: &[u8] = b".wh.";
+/// The name of the entry that marks a directory opaque.
+pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// Writes a layer as a tar: entries in the order of the index (folder by folder, parents first), times in whole seconds, no later
+/// than `clamp` if that is given. Files are checked against the index while they are read.
+///
+/// # Errors
+/// [`Error::DamagedLayer`], [`Error::ReservedName`], or reading or writing fails.
+pub fn write_layer(out: impl Write, dir: &Path, index: &LayerIndex, clamp: Option<i64>) -> Result<()> {
+    let mut writer = Writer::new(out);
+    for entry in index.iter() {
+        check_name(&entry.path)?;
+        let opaque = matches!(entry.kind, Layered::Dir { opaque: true });
+        write_entry(&mut writer, dir, index.id(), &entry, clamp)?;
+        if opaque {
+            let path = entry.path.join(OPAQUE).as_bytes().to_vec();
+            let marker = Head { path, mtime: clamped(entry.mtime, clamp), ..Head::default() };
+            writer.entry(&marker, io::empty()).at("pack", dir)?;
+        }
+    }
+    writer.finish().at("pack", dir)?;
+    Ok(())
+}
+
+/// Writes a whole tree as one tar, as `docker export` does: whiteouts applied, hard links kept as far as the layers have them.
+///
+/// # Errors
+/// As [`write_layer`].
+pub fn write_tree(out: impl Write, store: &Store, tree: &Tree, clamp: Option<i64>) -> Result<()> {
+    let mut writer = Writer::new(out);
+    let root = tree.find(&TreePath::root());
+    // Several names of one file in one layer; the first that is still to be seen becomes the file.
+    let mut first: HashMap<(usize, TreePath), TreePath> = HashMap::new();
+    for found in root.into_iter().chain(tree.walk(&TreePath::root())) {
+        let mut entry = tree.entry(found);
+        let id = tree.layers()[found.layer].id();
+        let dir = store.layer_dir(&id);
+        if let Layered::File { link, .. } = &mut entry.kind {
+            let file = link.take().unwrap_or_else(|| entry.path.clone());
+            match first.entry((found.layer, file)) {
+                std::collections::hash_map::Entry::Occupied(seen) => *link = Some(seen.get().clone()),
+                std::collections::hash_map::Entry::Vacant(new) => drop(new.insert(entry.path.clone())),
+            }
+        }
+        write_entry(&mut writer, &dir, id, &entry, clamp)?;
+    }
+    writer.finish().at("write", Path::new("the tar"))?;
+    Ok(())
+}
+
+fn check_name(path: &TreePath) -> Result<()> {
+    if path.name().starts_with(WHITEOUT) { Err(Error::ReservedName(path.clone())) } else { Ok(()) }
+}
+
+fn clamped(mtime: i64, clamp: Option<i64>) -> i64 {
+    clamp.map_or(mtime, |latest| mtime.min(latest))
+}
+
+fn write_entry<W: Write>(
+    writer: &mut Writer<W>,
+    dir: &Path,
+    layer: LayerId,
+    entry: &Entry,
+    clamp: Option<i64>,
+) -> Result<()> {
+    let mut head = Head {
+        path: entry.path.as_bytes().to_vec(),
+        mode: entry.mode,
+        uid: entry.uid.into(),
+        gid: entry.gid.into(),
+        mtime: clamped(entry.mtime, clamp),
+        xattrs: entry.xattrs.clone(),
+        ..Head::default()
+    };
+    match &entry.kind {
+        Layered::File { link: Some(first), .. } => {
+            head.kind = Kind::HardLink;
+            head.link = first.as_bytes().to_vec();
+            // The attributes are the file's, which has them already.
+            head.xattrs.clear();
+        }
+        Layered::File { size, hash, link: None } => {
+            head.size = *size;
+            return write_file(writer, &entry.path.below(dir), layer, entry, &head, *hash);
+        }
+        Layered::Dir { .. } => {
+            head.kind = Kind::Dir;
+            head.path = if entry.path.is_root() { b"./".to_vec() } else { [&head.path[..], b"/"].concat() };
+        }
+        Layered::Symlink { target } => {
+            head.kind = Kind::Symlink;
+            head.link = target.clone();
+        }
+        Layered::CharDevice { major, minor } => (head.kind, head.device) = (Kind::Char, (*major, *minor)),
+        Layered::BlockDevice { major, minor } => (head.kind, head.device) = (Kind::Block, (*major, *minor)),
+        Layered::Fifo => head.kind = Kind::Fifo,
+        Layered::Whiteout => {
+            let name = [WHITEOUT, entry.path.name()].concat();
+            head.path = entry.path.parent().unwrap_or_default().join(&name).as_bytes().to_vec();
+        }
+    }
+    writer.entry(&head, io::empty()).at("pack", &entry.path.below(dir))
+}
+
+fn write_file<W: Write>(
+    writer: &mut Writer<W>,
+    at: &Path,
+    layer: LayerId,
+    entry: &Entry,
+    head: &Head,
+    hash: ContentHash,
+) -> Result<()> {
+    let damaged = |why| Error::DamagedLayer { layer, path: entry.path.clone(), why };
+    let file = match File::open(at) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(damaged("it is gone")),
+        Err(e) => return Err(e).at("read", at),
+    };
+    // The length decides what the header says; a file that has another is found before anything of it is written.
+    if file.metadata().at("read", at)?.len() != head.size {
+        return Err(damaged("it has another size"));
+    }
+    let mut contents = Checked { file, hasher: blake3::Hasher::new() };
+    match writer.entry(head, &mut contents) {
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged("it became shorter")),
+        written => written.at("pack", at)?,
+    }
+    if contents.hasher.finalize().as_bytes() == hash.as_bytes() { Ok(()) } else { Err(damaged("its contents changed")) }
+}
+
+struct Checked {
+    file: File,
+    hasher: blake3::Hasher,
+}
+
+impl Read for Checked {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buf)?;
+        self.hasher.update(&buf[..n]);
+        Ok(n)
+    }
+}
