@@ -4,3 +4,4 @@ pub mod dockerfile;
 pub mod glob;
 pub mod ignore;
 pub mod plan;
+pub mod sandbox;

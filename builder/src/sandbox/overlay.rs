@@ -1,0 +1,114 @@
+//! Mounts a stack of layers as one tree.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::MountFlags;
+
+use super::error::{Doing, Failure};
+use super::spec::RunSpec;
+use super::userns;
+
+/// One overlay mount.
+pub(super) struct Overlay<'a> {
+    /// The layers, topmost first.
+    pub lower: &'a [OwnedFd],
+    /// An empty directory that stands in where overlayfs wants more layers than there are.
+    pub empty: &'a Path,
+    /// Where changes go, and a directory to be made on the same file system; read only when `None`.
+    pub upper: Option<(&'a Path, &'a Path)>,
+    /// An absolute path to mount at.
+    pub target: &'a Path,
+}
+
+impl Overlay<'_> {
+    /// Mounts it, with every option that could change the form of the layer pinned: each change is a
+    /// whole copy, a whiteout or an opaque directory, wherever the kernel's defaults stand.
+    pub(super) fn mount(&self) -> io::Result<()> {
+        let mut options = String::from("lowerdir=");
+        let mut opened = Vec::new();
+        let mut add = |options: &mut String, path: &Path| -> io::Result<()> {
+            let fd = open_directory(path)?;
+            options.push_str(&fd.as_raw_fd().to_string());
+            opened.push(fd);
+            Ok(())
+        };
+        for fd in self.lower {
+            if !options.ends_with('=') {
+                options.push(':');
+            }
+            options.push_str(&fd.as_raw_fd().to_string());
+        }
+        // Without an upper directory overlayfs wants two lower ones at least.
+        let wanted = if self.upper.is_some() { 1 } else { 2 };
+        for missing in self.lower.len()..wanted {
+            if missing > 0 {
+                options.push(':');
+            }
+            add(&mut options, self.empty)?;
+        }
+        if let Some((upper, work)) = self.upper {
+            fs::create_dir(work)?;
+            options.push_str(",upperdir=");
+            add(&mut options, upper)?;
+            options.push_str(",workdir=");
+            add(&mut options, work)?;
+            // A build writes no step down before it is whole, so nothing has to reach the disk when
+            // the step calls fsync (dpkg does for every file) or when the tree is unmounted.
+            options.push_str(",volatile");
+        }
+        // `nofollow` rather than `off`: `off` may still follow redirects that a foreign layer brings,
+        // and the kernel refuses it in a user namespace.
+        options.push_str(",redirect_dir=nofollow,metacopy=off,index=off");
+        if userns::inside() {
+            options.push_str(",userxattr");
+        }
+        // mount(2) takes one page of options; the new mount API takes 256 bytes an option before
+        // Linux 6.5. File descriptors as names, relative to where they are listed, fit hundreds of
+        // layers in, need no escapes and show a step nothing of the host's paths.
+        let back = rustix::fs::open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::process::chdir("/proc/self/fd")?;
+        let data = std::ffi::CString::new(options)?;
+        let mounted = rustix::mount::mount(
+            "overlay",
+            self.target,
+            "overlay",
+            // Device nodes of a layer or a step stay files: see the module's head.
+            MountFlags::NODEV,
+            Some(&*data),
+        );
+        rustix::process::fchdir(&back)?;
+        Ok(mounted?)
+    }
+}
+
+/// Opens the layers of a stack.
+pub(super) fn open_layers(layers: &[PathBuf]) -> Result<Vec<OwnedFd>, Failure> {
+    layers
+        .iter()
+        .map(|layer| open_directory(layer).doing(|| format!("opening the layer {}", layer.display())))
+        .collect()
+}
+
+fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Gives the upper directory the owner and mode of the tree's root: the upper directory *is* the root
+/// that the step sees, and a mode of 0700 would lock every `USER` out.
+pub(super) fn give_root_attributes(spec: &RunSpec) -> Result<(), Failure> {
+    let action = || format!("preparing {}", spec.upper.display());
+    let (uid, gid, mode) = match spec.lower.first() {
+        Some(top) => {
+            let top = fs::metadata(top).doing(|| format!("reading {}", top.display()))?;
+            (top.uid(), top.gid(), top.mode() & 0o7777)
+        }
+        None => (0, 0, 0o755),
+    };
+    chown(&spec.upper, Some(uid), Some(gid)).doing(action)?;
+    fs::set_permissions(&spec.upper, fs::Permissions::from_mode(mode)).doing(action)
+}

@@ -1,0 +1,78 @@
+//! The messages between the caller and the processes of a step: a length, then JSON.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::error::Failure;
+
+/// What the processes of a step tell the caller.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Report {
+    /// Something that had to be done around the step failed.
+    Failed(Failure),
+    /// The step's program could not be executed.
+    NotStarted {
+        /// The exit code that a shell gives for it: 126 or 127.
+        code: i32,
+        /// Why.
+        message: String,
+    },
+    /// The step ended with this code.
+    Exited(i32),
+    /// The step was killed by this signal.
+    Signalled(i32),
+    /// The tree is in its final state.
+    Finished,
+}
+
+/// One message ready to send.
+pub(super) fn frame(message: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = vec![0; 4];
+    serde_json::to_writer(&mut bytes, message)?;
+    let length = (bytes.len() - 4) as u32;
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    Ok(bytes)
+}
+
+/// Sends one message; the caller being gone is no error, for then nobody wants to know.
+pub(super) fn report(mut control: &UnixStream, message: &Report) {
+    if let Ok(bytes) = frame(message) {
+        let _ = control.write_all(&bytes);
+    }
+}
+
+/// Reads one message.
+pub(super) fn read<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let mut bytes = vec![0; u32::from_le_bytes(length) as usize];
+    from.read_exact(&mut bytes)?;
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+/// All whole messages in `bytes`; a sender killed in the middle of one leaves a rest that counts for nothing.
+pub(super) fn read_all(mut bytes: &[u8]) -> Vec<Report> {
+    let mut reports = Vec::new();
+    while let Ok(report) = read(&mut bytes) {
+        reports.push(report);
+    }
+    reports
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_messages_survive_a_torn_one() {
+        let mut bytes = frame(&Report::Exited(3)).unwrap();
+        bytes.extend(frame(&Report::Finished).unwrap());
+        let torn = frame(&Report::Signalled(9)).unwrap();
+        bytes.extend(&torn[..torn.len() - 1]);
+        let reports = read_all(&bytes);
+        assert!(matches!(reports[..], [Report::Exited(3), Report::Finished]));
+    }
+}
