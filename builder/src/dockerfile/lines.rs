@@ -129,11 +129,11 @@ fn directive(line: &str) -> Option<(String, &str)> {
     (valid && !value.is_empty()).then(|| (name.to_lowercase(), value))
 }
 
-/// The line without its continuation mark, and whether it had one.
+/// The line without its continuation mark, and whether it had one. Two marks in a row are text.
 fn continued(line: &str, escape: char) -> (&str, bool) {
     match line.trim_end_matches([' ', '\t']).strip_suffix(escape) {
-        Some(head) => (head, true),
-        None => (line, false),
+        Some(head) if !head.ends_with(escape) => (head, true),
+        _ => (line, false),
     }
 }
 
@@ -176,6 +176,8 @@ mod tests {
         assert!(raws[1].empty_continuation);
         assert_eq!(raws[1].at, Location { line_start: 4, line_end: 8 });
         assert_eq!(raws[2].keyword, "USER");
+        // Seen with Docker 28.
+        assert_eq!(read("ENV a b\\\\\nUSER x\n").unwrap().0.len(), 2);
     }
 
     #[test]

@@ -12,8 +12,8 @@ use super::instruction::{self, Instruction, Node};
 use super::resolve::{Base, Graph, Place, Triggers};
 use super::{DockerfileError, args, path, warn};
 use crate::plan::{
-    BuildContext, ContextName, Env, ImageConfig, ImageRef, Location, Op, Plan, Platform, Source, Stage, StageId, Step,
-    Warning,
+    BuildContext, ContainerConfig, ContextName, Env, ImageConfig, ImageRef, Location, Op, Plan, Platform, Source,
+    Stage, StageId, Step, Warning,
 };
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -148,7 +148,11 @@ impl Graph {
             Base::Other(source) => {
                 let config = match source {
                     Source::Image(image) => bases(image).unwrap_or_default(),
-                    _ => ImageConfig::default(),
+                    // BuildKit's `emptyImage`.
+                    _ => ImageConfig {
+                        config: ContainerConfig { working_dir: "/".to_owned(), ..ContainerConfig::default() },
+                        ..ImageConfig::default()
+                    },
                 };
                 Finished { env: Env::default(), config, build_args: Vec::new(), workdir_set: false }
             }
@@ -161,9 +165,6 @@ impl Graph {
         // The image's own variables win over arguments inherited from the base stage.
         for (name, value) in config.config.environment().iter() {
             env.set(name, value);
-        }
-        if !config.config.working_dir.is_empty() {
-            config.config.working_dir = path::join("/", &config.config.working_dir);
         }
         State {
             graph: self,
@@ -232,11 +233,8 @@ impl State<'_> {
         result
     }
 
-    fn cwd(&self) -> &str {
-        match self.config.config.working_dir.as_str() {
-            "" => "/",
-            dir => dir,
-        }
+    fn cwd(&self) -> String {
+        path::join("/", &self.config.config.working_dir)
     }
 
     fn user(&self) -> Option<String> {

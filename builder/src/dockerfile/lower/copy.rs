@@ -50,7 +50,7 @@ impl State<'_> {
     }
 
     fn transfer(&mut self, t: &Transfer, keyword: &str, at: Location) -> Result<Expanded, Fault> {
-        let cwd = self.cwd().to_owned();
+        let cwd = self.cwd();
         self.expand(at, |scope| {
             let chown = scope.option(t.chown.as_ref())?.filter(|c| !c.is_empty());
             let chmod = scope.option(t.chmod.as_ref())?.filter(|c| !c.is_empty());

@@ -96,17 +96,16 @@ impl State<'_> {
 
     pub(super) fn workdir(&mut self, text: &str, at: Location) -> Result<(Op, Option<String>), Fault> {
         let dir = self.expand(at, |scope| scope.word(text))?;
-        if dir.is_empty() {
-            return Err(Fault::new(format!("WORKDIR {text} is empty")));
-        }
         if !self.workdir_set && !dir.starts_with('/') {
             let message = format!("relative workdir {dir:?} can have unexpected results if the base image changes");
             warn::push(&mut self.warnings, "WorkdirRelativePath", at, message);
         }
         self.workdir_set = true;
-        let path = path::join(self.cwd(), &dir);
-        self.config.config.working_dir.clone_from(&path);
-        let created_by = format!("WORKDIR {path}");
+        let path = path::join(&self.cwd(), &dir);
+        // As Docker 28: an absolute path stays as it is written, a relative one is cleaned.
+        let shown = if dir.starts_with('/') { dir } else { path.clone() };
+        let created_by = format!("WORKDIR {shown}");
+        self.config.config.working_dir = shown;
         Ok((Op::Workdir { path, user: self.user() }, Some(created_by)))
     }
 
@@ -139,7 +138,6 @@ impl State<'_> {
         warn::shell_form(&mut self.warnings, keyword, line, self.config.config.shell.is_some(), at);
         match line {
             CommandLine::Exec(argv) => argv.clone(),
-            CommandLine::Shell(text) if text.is_empty() && keyword == "ENTRYPOINT" => Vec::new(),
             CommandLine::Shell(text) => self.shell(text),
         }
     }

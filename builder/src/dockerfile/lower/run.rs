@@ -9,7 +9,7 @@ const PIPES: &str = "/dev/pipes";
 
 impl State<'_> {
     pub(super) fn run(&mut self, run: &Run, at: Location) -> Result<(Op, Option<String>), Fault> {
-        let cwd = self.cwd().to_owned();
+        let cwd = self.cwd();
         let mut mounts = Vec::new();
         for text in &run.mounts {
             let number = self.ssh_mounts;

@@ -56,7 +56,6 @@ fn mistakes_and_what_is_said_of_them() {
         ("FROM a\nONBUILD FROM x\n", 2, "not allowed"),
         ("FROM a\nONBUILD RNU x\n", 2, "did you mean RUN?"),
         ("FROM a\nVOLUME [\"\"]\n", 2, "not empty"),
-        ("FROM a\nWORKDIR $NONE\n", 2, "is empty"),
         ("FROM a\nCOPY --chmod=999 x y\n", 2, "not a mode"),
         ("FROM a\nADD --checksum=sha256:12 https://x/y z\n", 2, "not a digest"),
         ("FROM a\nADD --checksum=sha256:12 x z\n", 2, "neither"),

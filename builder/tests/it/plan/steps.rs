@@ -92,6 +92,12 @@ fn workdir_is_relative_to_the_last_and_belongs_to_the_user() {
     assert_eq!(workdirs[1], &Op::Workdir { path: "/a/c".to_owned(), user: Some("app".to_owned()) });
     assert!(!built.steps.last().unwrap().makes_layer());
     assert_eq!(built.config.config.working_dir, "/");
+    // Seen with Docker 28: the configuration keeps an absolute path as written, and an empty one changes nothing.
+    let built = stage("FROM scratch\nWORKDIR /a//b/../c/\nWORKDIR $NONE\nRUN x\n");
+    assert_eq!(built.steps[0].op, Op::Workdir { path: "/a/c".to_owned(), user: None });
+    assert_eq!(built.steps[0].created_by.as_deref(), Some("WORKDIR /a//b/../c/"));
+    assert_eq!(built.config.config.working_dir, "/a/c");
+    assert_eq!(stage("FROM scratch\n").config.config.working_dir, "/");
 }
 
 #[test]
@@ -102,6 +108,7 @@ fn entrypoint_takes_an_inherited_cmd_away() {
     assert_eq!(config("FROM a\nCMD [\"c\"]\nENTRYPOINT [\"x\"]\n").cmd.unwrap(), ["c"]);
     assert_eq!(config("FROM a AS b\nCMD [\"c\"]\nFROM b\nENTRYPOINT x\n").cmd, None);
     assert_eq!(config("FROM a\nENTRYPOINT [\"x\"]\nENTRYPOINT []\n").entrypoint, None);
+    assert_eq!(config("FROM a\nENTRYPOINT\n").entrypoint.unwrap(), ["/bin/sh", "-c", ""]);
     assert_eq!(config("FROM a\nCMD []\n").cmd.unwrap(), [""; 0]);
 }
 
