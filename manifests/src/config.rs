@@ -228,7 +228,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let mut repositories: BTreeMap<&Repository, String> = BTreeMap::new();
+        let mut repositories: BTreeMap<_, String> = BTreeMap::new();
         let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
         for (name, instance) in &self.instances {
             let wrong =
@@ -241,7 +241,7 @@ impl Config {
             }
             for (image, settings) in &instance.image {
                 let place = format!("instance.{name}.image.{image}");
-                if let Some(other) = repositories.insert(&settings.repository, place.clone()) {
+                if let Some(other) = repositories.insert(settings.repository.resolved(), place.clone()) {
                     return wrong(
                         place,
                         format!(

@@ -211,8 +211,8 @@ fn check_set(draft: &ReleaseDraft, images: &[ReleaseImage]) -> Result<()> {
     }
     for image in images {
         if let Some(expected) = draft.reference(&image.name).filter(|expected| *expected != image.reference) {
-            let (image, found) = (image.name.clone(), image.reference.clone());
-            return Err(Error::WrongReference { image, expected, found });
+            let (image, found) = (image.name.clone(), Box::new(image.reference.clone()));
+            return Err(Error::WrongReference { image, expected: Box::new(expected), found });
         }
     }
     Ok(())
@@ -234,7 +234,7 @@ fn same_release(
             Some(released) if released.reference == image.reference => {
                 return Err(Error::OtherImages {
                     instance: draft.instance.clone(),
-                    version: draft.version.clone(),
+                    version: Box::new(draft.version.clone()),
                     image: image.name.clone(),
                     released: released.digest,
                     found: image.digest,
@@ -250,5 +250,10 @@ fn same_release(
 }
 
 fn taken(instance: &InstanceName, row: ReleaseRow) -> Error {
-    Error::VersionTaken { instance: instance.clone(), version: row.version, tag: row.tag, created: row.created }
+    Error::VersionTaken {
+        instance: instance.clone(),
+        version: row.version,
+        tag: Box::new(row.tag),
+        created: row.created,
+    }
 }

@@ -128,7 +128,7 @@ pub enum Error {
         /// The version.
         version: Version,
         /// The tag of the release that has it.
-        tag: ReleaseTag,
+        tag: Box<ReleaseTag>,
         /// When it was made.
         created: Timestamp,
     },
@@ -140,7 +140,7 @@ pub enum Error {
         /// Whose.
         instance: InstanceName,
         /// The version.
-        version: Version,
+        version: Box<Version>,
         /// The first image that differs.
         image: ImageName,
         /// The digest in the release.
@@ -164,9 +164,9 @@ pub enum Error {
         /// The image.
         image: ImageName,
         /// What the draft says.
-        expected: Reference,
+        expected: Box<Reference>,
         /// What was given.
-        found: Reference,
+        found: Box<Reference>,
     },
     /// An image is not there, or not whole.
     #[error("the image `{image}` ({reference}@{digest}) {problem}; nothing was changed")]
@@ -174,7 +174,7 @@ pub enum Error {
         /// The image.
         image: ImageName,
         /// Where it should be.
-        reference: Reference,
+        reference: Box<Reference>,
         /// Its digest.
         digest: Digest,
         /// What is wrong with it.
@@ -206,7 +206,7 @@ pub enum Error {
         /// The one that is current.
         found: DeploymentSeq,
         /// What it deployed.
-        version: Version,
+        version: Box<Version>,
         /// Who did it.
         actor: String,
         /// When.

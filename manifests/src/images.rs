@@ -43,7 +43,7 @@ pub(crate) fn check_all(images: &[ReleaseImage], check: &dyn ImageCheck) -> Resu
     for image in images {
         check.check(&image.reference, &image.digest).map_err(|problem| Error::Image {
             image: image.name.clone(),
-            reference: image.reference.clone(),
+            reference: Box::new(image.reference.clone()),
             digest: image.digest,
             problem,
         })?;

@@ -9,8 +9,6 @@
 //! Whether images are there is asked through [`images::ImageCheck`]: this crate moves no image.
 
 #![forbid(unsafe_code)]
-// An error ends the command: its size costs nothing, and boxes would hide what is in it.
-#![expect(clippy::result_large_err)]
 
 pub mod canonical;
 pub mod config;

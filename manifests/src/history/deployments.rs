@@ -158,7 +158,7 @@ pub(super) fn check(
                 instance: instance.clone(),
                 expected,
                 found: current.sequence,
-                version: current.version,
+                version: Box::new(current.version),
                 actor: current.actor,
                 at: current.started,
             },

@@ -68,7 +68,7 @@ fn an_unknown_key_is_named_with_its_place_and_what_was_meant() {
     let text = format!("{IMAGE}dockerfiel = \"x\"\n");
     match parse(&text).unwrap_err() {
         ConfigError::Syntax { line: 4, column: 1, suggestion, .. } => {
-            assert_eq!(suggestion.as_deref(), Some("dockerfile"))
+            assert_eq!(suggestion.as_deref(), Some("dockerfile"));
         }
         other => panic!("{other:?}"),
     }
@@ -99,6 +99,8 @@ fn an_instance_that_is_not_there_is_named_with_those_that_are() {
 fn what_makes_no_sense_together_is_refused() {
     let other = IMAGE.replace("image.openedx", "image.mfe");
     assert!(error(&format!("{IMAGE}{other}")).contains("the repository `campus/openedx` is that of"));
+    let hub = other.replace("campus/openedx", "docker.io/campus/openedx");
+    assert!(error(&format!("{IMAGE}{hub}")).contains("is that of instance.campus.image.mfe too"));
     assert!(error("[instance.campus]\n").contains("has no image"));
     let deploy = |rest: &str| format!("{IMAGE}[[instance.campus.deploy]]\n{rest}\n");
     let compose = "kind = \"compose\"\nfile = \"f\"\n";

@@ -109,7 +109,7 @@ fn a_release_is_the_whole_set_or_none() {
         let error = site.history.commit(&draft, Built { images, ..Built::default() }, &all_there, &()).unwrap_err();
         assert!(matches!(error, Error::NotTheSet { .. }), "{names:?}: {error}");
     }
-    let mut elsewhere = whole.clone();
+    let mut elsewhere = whole;
     elsewhere[1].reference.repository = "other/openedx".parse().unwrap();
     let error =
         site.history.commit(&draft, Built { images: elsewhere, ..Built::default() }, &all_there, &()).unwrap_err();

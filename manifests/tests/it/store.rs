@@ -71,7 +71,7 @@ fn a_manifest_that_was_changed_swapped_or_lost_is_found() {
     read().unwrap();
 
     // Someone who can write the database replaces the first release: the second no longer follows from it.
-    let mut forged = first.release.clone();
+    let mut forged = first.release;
     forged.creator = "eve".to_owned();
     let digest = blobs.put(&forged.to_bytes().unwrap()).unwrap();
     let db = Connection::open(site.history.path()).unwrap();
