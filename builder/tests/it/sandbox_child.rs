@@ -1,7 +1,8 @@
 //! The other side of the sandbox's tests: a program that does nothing but run one step.
 //!
-//! `sandbox-child __sandbox-child` is the supervisor of a step. `sandbox-child rootless` reads a step as
-//! JSON from its standard input and runs it in a user namespace, for which it prints what happened.
+//! `sandbox-child __sandbox-child` is the supervisor of a step. `sandbox-child run` reads a step as JSON
+//! from its standard input, runs it and prints how it ended; `sandbox-child rootless` does so in a user
+//! namespace.
 
 use std::io::Write;
 
@@ -10,16 +11,16 @@ use shiplap_builder::sandbox::{CHILD_ARGUMENT, Cancel, RunSpec, Sandbox, Stream,
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some(CHILD_ARGUMENT) => child_main(),
-        Some("rootless") => rootless(),
+        Some("run") => run(),
+        Some("rootless") => match enter_user_namespace() {
+            Ok(()) => run(),
+            Err(error) => println!("error: {error}"),
+        },
         other => panic!("unknown argument {other:?}"),
     }
 }
 
-fn rootless() {
-    if let Err(error) = enter_user_namespace() {
-        println!("error: {error}");
-        return;
-    }
+fn run() {
     let spec: RunSpec = serde_json::from_reader(std::io::stdin()).expect("a step on standard input");
     let mut output = |stream, bytes: &[u8]| match stream {
         Stream::Stdout => std::io::stdout().write_all(bytes).expect("stdout"),
