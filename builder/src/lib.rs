@@ -1,5 +1,10 @@
-//! From a Dockerfile to layers: plan, sandbox, steps
+//! From a Dockerfile to layers.
+//!
+//! - [`dockerfile`] reads a Dockerfile and expands it into a [`plan`].
+//! - [`build`] carries a plan out: each step is reused or run.
+//! - [`sandbox`] runs one `RUN` step.
 
+pub mod build;
 pub mod dockerfile;
 pub mod glob;
 pub mod ignore;

@@ -31,6 +31,16 @@ impl DurableFile {
         self.file.as_file()
     }
 
+    /// Gives the file the mode of a file that a user makes, `0644` less the umask; until then only its owner reads it.
+    ///
+    /// # Errors
+    /// The file system knows no modes.
+    pub fn for_people(self) -> io::Result<Self> {
+        use std::os::unix::fs::PermissionsExt;
+        self.file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644 & !umask()))?;
+        Ok(self)
+    }
+
     /// Puts the file in its place, replacing what is there. On failure nothing changed.
     ///
     /// # Errors

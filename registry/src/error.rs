@@ -168,10 +168,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what}: {trouble}")]
 pub struct RemoteError {
-    /// The registry, `host[:port]`.
-    pub registry: String,
-    /// The repository in it.
-    pub repository: Repository,
+    /// The repository.
+    pub repository: Box<Repository>,
     /// What was tried: "pull the manifest of docker.io/library/debian:12".
     pub what: String,
     /// What went wrong.

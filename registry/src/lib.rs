@@ -31,7 +31,7 @@ pub mod tarball;
 pub mod unpack;
 mod whole;
 
-pub use client::{Client, ClientOptions, Pulled, Pushed};
+pub use client::{Client, ClientOptions, Pulled, Pushed, install_tls};
 pub use compress::Compression;
 pub use error::{Error, RemoteError, Result, Trouble};
 pub use image::{History, Image};

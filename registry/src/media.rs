@@ -28,11 +28,6 @@ pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.lis
 /// What we accept as a manifest, what we would make first.
 pub const MANIFESTS: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX];
 
-/// Whether a media type is that of an index or manifest list.
-pub fn is_index(media_type: &str) -> bool {
-    matches!(media_type, OCI_INDEX | DOCKER_INDEX)
-}
-
 /// A layer's media type in OCI's words, none when it is no layer that can be unpacked.
 pub fn layer(media_type: &str) -> Option<&'static str> {
     match media_type {

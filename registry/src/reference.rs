@@ -195,31 +195,79 @@ macro_rules! text {
 }
 text!(Repository, Reference);
 
-/// Takes a name apart without adding a tag.
+/// Takes a name apart without adding a tag. The grammar is distribution's (reference/regexp.go, reference/normalize.go); written out, for a regular
+/// expression of it takes longer to compile than most of our commands take to run.
 fn split(s: &str) -> Result<(Repository, Option<String>, Option<Digest>), ReferenceError> {
-    let bad = |why: String| ReferenceError { text: s.to_owned(), why };
-    // The grammar of oci-spec has no IPv6 addresses; Docker's has. The host is swapped for one that it knows.
-    let (text, registry) = match s.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, rest)) => {
-            let ip: std::net::Ipv6Addr = host.parse().map_err(|_| bad(format!("[{host}] is no IPv6 address")))?;
-            let (port, path) = rest.split_once('/').ok_or_else(|| bad("the path behind the host is missing".into()))?;
-            (format!("host.invalid{port}/{path}"), Some(format!("[{ip}]{port}")))
+    let bad = |why: &str| ReferenceError { text: s.to_owned(), why: why.to_owned() };
+    let (rest, digest) = match s.split_once('@') {
+        Some((rest, digest)) => {
+            let digest = digest.parse();
+            (
+                rest,
+                Some(digest.map_err(|_| bad("its digest is not `sha256:` and 64 lower-case hexadecimal characters"))?),
+            )
         }
-        None => (s.to_owned(), None),
+        None => (s, None),
     };
-    let parsed: oci_client::Reference = text.parse().map_err(|e: oci_client::ParseError| {
-        let hint = if text.chars().any(|c| c.is_ascii_uppercase()) { "; the name must be in lower case" } else { "" };
-        bad(format!("{e}{hint}"))
-    })?;
-    let digest = parsed.digest().map(str::parse).transpose();
-    let digest =
-        digest.map_err(|_| bad("its digest is not `sha256:` and 64 lower-case hexadecimal characters".into()))?;
-    // The parser adds `latest`; whether a tag was written shows in the text behind the last slash.
-    let name = text.split('@').next().unwrap_or_default();
-    let written = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
-    let tag = parsed.tag().filter(|_| written).map(str::to_owned);
-    let registry = registry.unwrap_or_else(|| parsed.registry().to_owned());
-    Ok((Repository { registry, path: parsed.repository().to_owned() }, tag, digest))
+    let last = rest.rfind('/').map_or(0, |at| at + 1);
+    let (name, tag) = match rest[last..].split_once(':') {
+        Some((name, tag)) => (&rest[..last + name.len()], Some(tag)),
+        None => (rest, None),
+    };
+    if tag.is_some_and(|tag| !is_tag(tag)) {
+        return Err(bad("a tag is 1 to 128 letters, digits, `_`, `.` and `-`, the first no `.` or `-`"));
+    }
+    let (registry, path) = match name.split_once('/') {
+        Some((host, path)) if host == "localhost" || host.contains(['.', ':']) => (host, path),
+        _ => (HUB, name),
+    };
+    let registry = if registry == "index.docker.io" { HUB } else { registry };
+    if !is_host(registry) {
+        return Err(bad("its registry is not <host>[:<port>]"));
+    }
+    if path.is_empty() || path.len() > 255 {
+        return Err(bad("its path is empty or longer than 255 characters"));
+    }
+    if path.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err(bad("it must be in lower case"));
+    }
+    if !path.split('/').all(is_path_component) {
+        return Err(bad("between slashes are words of lower-case letters and digits, joined by `.`, `_`, `__` or `-`"));
+    }
+    let official = registry == HUB && !path.contains('/');
+    let path = if official { format!("library/{path}") } else { path.to_owned() };
+    Ok((Repository { registry: registry.to_owned(), path }, tag.map(str::to_owned), digest))
+}
+
+fn is_tag(s: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    s.len() <= 128 && s.bytes().next().is_some_and(word) && s.bytes().all(|b| word(b) || b == b'.' || b == b'-')
+}
+
+/// `host[:port]`; an IPv6 address stands in brackets.
+fn is_host(s: &str) -> bool {
+    let (host, port) = match s.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (s, None),
+    };
+    let label = |l: &str| {
+        let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
+        edge(l.bytes().next()) && edge(l.bytes().last()) && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    let good = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        Some(ip) => ip.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => host.split('.').all(label),
+    };
+    good && port.is_none_or(|p| p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok())
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+fn is_path_component(s: &str) -> bool {
+    let word = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = s.as_bytes();
+    bytes.first().is_some_and(word)
+        && bytes.last().is_some_and(word)
+        && bytes.split(word).all(|mark| matches!(mark, b"" | b"." | b"_" | b"__") || mark.iter().all(|b| *b == b'-'))
 }
 
 #[cfg(test)]
@@ -256,7 +304,32 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_refused() {
-        for bad in ["", "Ubuntu", "a b", "x:", ":t", "http://x/y", "x@sha256:12", "[::zz]:1/x", "[::1]:5000", "a//b"] {
+        for bad in [
+            "",
+            "Ubuntu",
+            "a b",
+            "x:",
+            ":t",
+            "http://x/y",
+            "x@sha256:12",
+            "[::zz]:1/x",
+            "[::1]:5000",
+            "a//b",
+            "a/",
+            "/a",
+            "a..b",
+            "a___b",
+            "-a",
+            "a-",
+            "x:.t",
+            "x:a:b",
+            "localhost:99999/x",
+            "a.b:/x",
+            "-h.x/y",
+            "x@y@z",
+            "x:t@",
+            "é",
+        ] {
             assert!(bad.parse::<Reference>().is_err(), "{bad}");
         }
         assert!("debian:12".parse::<Repository>().is_err());

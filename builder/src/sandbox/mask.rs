@@ -53,7 +53,7 @@ fn mask(path: &Path) -> io::Result<()> {
 
 fn unless_missing(result: io::Result<()>) -> io::Result<()> {
     match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
         result => result,
     }
 }

@@ -170,6 +170,19 @@ impl Store {
         Ok(index)
     }
 
+    /// Bytes of a layer's files, zero when it is not here.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn layer_size(&self, id: &LayerId) -> Result<u64> {
+        let size: Option<i64> = self.query(|db| {
+            db.prepare_cached("SELECT size FROM layers WHERE id = ?1")?
+                .query_row([id.as_bytes()], |row| row.get(0))
+                .optional()
+        })?;
+        Ok(size.unwrap_or(0) as u64)
+    }
+
     /// The tree of these layers, bottom first.
     ///
     /// # Errors

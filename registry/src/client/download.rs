@@ -46,9 +46,7 @@ impl Session {
             return Err(self.error(&what, Trouble::Corrupt { expected: blob.digest, actual }).into());
         }
         let (digest, size) = (blob.digest, blob.size);
-        // Waits for the disk.
-        let committed = tokio::task::spawn_blocking(move || writer.commit(Some((&digest, size)))).await;
-        match committed.map_err(|e| self.error(&what, Trouble::Other(e.to_string())))? {
+        match self.blocking(move || Ok(writer.commit(Some((&digest, size))))).await? {
             Err(shiplap_cache::Error::WrongDigest { expected, actual }) => {
                 let actual = format!("bytes with the digest {actual}");
                 Err(self.error(&what, Trouble::Corrupt { expected, actual }).into())

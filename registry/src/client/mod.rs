@@ -17,6 +17,7 @@ use shiplap_cache::Digest;
 pub use pull::Pulled;
 pub use push::Pushed;
 use session::Session;
+pub use session::install_tls;
 
 use crate::auth::Credentials;
 use crate::{NoProgress, Progress, Reference, Repository, Result, Trouble};
@@ -54,11 +55,14 @@ impl std::fmt::Debug for ClientOptions {
     }
 }
 
+/// Tokens are for one repository and one kind of access, so sessions are too.
+type Sessions = BTreeMap<(Repository, RegistryOperation), Arc<Session>>;
+
 /// Speaks to registries. Cheap to clone; all clones share their tokens.
 #[derive(Debug, Clone, Default)]
 pub struct Client {
     options: Arc<ClientOptions>,
-    sessions: Arc<tokio::sync::Mutex<BTreeMap<(Repository, RegistryOperation), Arc<Session>>>>,
+    sessions: Arc<tokio::sync::Mutex<Sessions>>,
 }
 
 impl Client {

@@ -8,7 +8,7 @@ use super::{Client, Session};
 use crate::adopt::{self, Step};
 use crate::image::ConfigFile;
 use crate::media::{Document, Manifest};
-use crate::{Error, Event, Images, Platform, Reference, Result, Trouble, origin};
+use crate::{Error, Event, Images, Platform, Reference, Result, origin};
 
 /// A config is read into memory: some kilobytes, never this much.
 const MAX_CONFIG: u64 = 64 << 20;
@@ -77,11 +77,16 @@ impl Session {
         let config = ConfigFile::parse(&images.store().blobs().read(&manifest.config.digest)?, manifest.config.digest)?;
         adopt::check_layers(manifest, digest, &config)?;
         let layers = adopt::blobs_of(manifest, &config).into_iter().zip(origin::chain(&config.diff_ids));
-        let layers: Vec<(Option<LayerBlob>, Step)> = futures::stream::iter(layers)
+        let layers: Result<Vec<(Option<LayerBlob>, Step)>> = futures::stream::iter(layers)
             .map(|(blob, chain)| self.layer(images, blob, chain))
             .buffered(self.options.parallel)
             .try_collect()
-            .await?;
+            .await;
+        if layers.is_err() {
+            // What runs in other threads does not stop when nobody waits for it: it would leave its files behind if the process ended now.
+            drop(self.running.write().await);
+        }
+        let layers = layers?;
         let (images, config_digest) = (images.clone(), manifest.config.digest);
         self.blocking(move || adopt::assemble(&images, config, Some(config_digest), layers, Some(digest))).await
     }
@@ -100,15 +105,5 @@ impl Session {
             Ok((Some(blob), step))
         })
         .await
-    }
-
-    pub(super) async fn blocking<T: Send + 'static>(
-        &self,
-        f: impl FnOnce() -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        match tokio::task::spawn_blocking(f).await {
-            Ok(result) => result,
-            Err(e) => Err(self.error("unpack a layer", Trouble::Other(e.to_string())).into()),
-        }
     }
 }

@@ -11,6 +11,7 @@ use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use shiplap_cache::Digest;
+use tokio::sync::RwLock;
 
 use super::ClientOptions;
 use super::trouble::{chain, explain, is_transient};
@@ -26,6 +27,8 @@ pub(super) struct Session {
     pub chunked: oci_client::Client,
     pub repository: Repository,
     pub options: Arc<ClientOptions>,
+    /// Held for reading by everything that runs in threads of its own.
+    pub running: Arc<RwLock<()>>,
     auth: RegistryAuth,
     who: String,
 }
@@ -49,22 +52,22 @@ fn config(repository: &Repository, monolithic: bool) -> ClientConfig {
     }
 }
 
+/// Says which implementation of TLS this process uses; reqwest is built without one of its own. Harmless the second time.
+pub fn install_tls() {
+    static PROVIDER: Once = Once::new();
+    // That somebody installed one before us is as good.
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+}
+
 impl Session {
     pub(super) async fn open(
         repository: &Repository,
         operation: RegistryOperation,
         options: Arc<ClientOptions>,
     ) -> Result<Self> {
-        static PROVIDER: Once = Once::new();
-        // That somebody installed one before us is as good.
-        PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+        install_tls();
         let what = format!("log in to {}", repository.registry());
-        let error = |trouble| RemoteError {
-            registry: repository.registry().to_owned(),
-            repository: repository.clone(),
-            what: what.clone(),
-            trouble,
-        };
+        let error = |trouble| RemoteError { repository: Box::new(repository.clone()), what: what.clone(), trouble };
         let make = |monolithic| {
             oci_client::Client::try_from(config(repository, monolithic)).map_err(|e| error(Trouble::Other(chain(&e))))
         };
@@ -91,7 +94,8 @@ impl Session {
                 })?)
             }
         };
-        let session = Self { oci, chunked, repository: repository.clone(), options, auth, who };
+        let session =
+            Self { oci, chunked, repository: repository.clone(), options, running: Arc::default(), auth, who };
         let reference = session.any();
         // Fetches a token when the registry wants one, and says so when the password is wrong: later calls would only be refused.
         session.attempt(&what, || session.oci.auth(&reference, &session.auth, operation)).await?;
@@ -107,17 +111,26 @@ impl Session {
 
     /// An error of this session.
     pub(super) fn error(&self, what: &str, trouble: Trouble) -> RemoteError {
-        RemoteError {
-            registry: self.repository.registry().to_owned(),
-            repository: self.repository.clone(),
-            what: what.to_owned(),
-            trouble,
-        }
+        RemoteError { repository: Box::new(self.repository.clone()), what: what.to_owned(), trouble }
     }
 
     pub(super) fn explain(&self, what: &str, error: OciDistributionError) -> RemoteError {
         let trouble = explain(error, &self.repository, &self.who);
         self.error(what, trouble)
+    }
+
+    /// Runs something that waits for the disk or computes for long, in a thread of its own.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        f: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let running = self.running.clone().read_owned().await;
+        let task = tokio::task::spawn_blocking(move || {
+            let result = f();
+            drop(running);
+            result
+        });
+        task.await.map_err(|e| self.error("keep a blob or a layer", Trouble::Other(e.to_string())))?
     }
 
     /// Tries something again, with growing pauses, as long as that may help.

@@ -37,6 +37,17 @@ pub struct Unpacked {
     pub ended: bool,
 }
 
+/// Unpacks a tar file into a directory that is empty; it may be compressed with gzip or zstd.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpack_file(file: &Path, dir: &Path, overlay: Overlay) -> Result<Unpacked, TarProblem> {
+    let at = || file.display().to_string();
+    let opened = std::fs::File::open(file).map_err(|e| TarProblem::reading(e, &at()))?;
+    let (reader, _) = crate::compress::decompress(opened).map_err(|e| TarProblem::reading(e, &at()))?;
+    unpack(reader, dir, overlay)
+}
+
 /// Unpacks a plain tar into a directory that is empty. Reads the stream to its end, for what stands behind the end marker belongs to
 /// the digest too. After an error the directory is worth nothing.
 ///

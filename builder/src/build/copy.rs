@@ -1,0 +1,245 @@
+//! `COPY`, `ADD` and `WORKDIR`: from the instruction to a [`Layout`], as BuildKit's file operations do it
+//! (tonistiigi/fsutil `copy.go`).
+
+use shiplap_cache::{ContentHash, Kind, Observation, Store, Tree, TreePath};
+
+use super::chmod::ModeChange;
+use super::error::StepError;
+use super::files::{Files, Item, digest_items};
+use super::layout::{Imposed, Layout};
+use super::owner;
+use crate::glob::Glob;
+use crate::ignore::IgnoreRules;
+use crate::plan::{Chmod, CopySource, Destination};
+
+/// Something to copy, found.
+#[derive(Debug)]
+pub(crate) enum Picked {
+    /// Files of a tree: what was named, with all that is below it.
+    Tree {
+        /// The name that it gets in a directory; empty when its content is what is copied.
+        name: Vec<u8>,
+        /// With `--parents`: the directories to keep between the destination and the name.
+        parents: TreePath,
+        items: Vec<Item>,
+        /// Where the items are from: kept, for a fetched tree is gone with its last user.
+        files: Files,
+    },
+    /// Bytes of the Dockerfile or of a download.
+    Bytes { name: Vec<u8>, bytes: Vec<u8>, mode: u32, mtime: i64 },
+}
+
+impl Picked {
+    fn is_dir(&self) -> bool {
+        matches!(self, Self::Tree { items, .. } if items.first().is_none_or(|i| i.entry.is_dir()))
+    }
+
+    /// What of it decides the result.
+    pub(crate) fn digest(&self) -> ContentHash {
+        match self {
+            Self::Tree { name, parents, items, .. } => {
+                let mut bytes = name.clone();
+                // A directory's own mode and owner are not copied, what is in it is.
+                let content = if self.is_dir() { items.get(1..).unwrap_or_default() } else { items };
+                bytes.push(u8::from(self.is_dir()));
+                bytes.extend_from_slice(parents.as_bytes());
+                bytes.push(0);
+                bytes.extend_from_slice(digest_items(content).as_bytes());
+                ContentHash::of(&bytes)
+            }
+            Self::Bytes { name, bytes, mode, .. } => {
+                let all = [name.as_slice(), &mode.to_le_bytes(), ContentHash::of(bytes).as_bytes()].concat();
+                ContentHash::of(&all)
+            }
+        }
+    }
+
+    fn newest(&self) -> i64 {
+        match self {
+            Self::Tree { items, .. } => items.iter().map(|i| i.entry.mtime).max().unwrap_or(0),
+            Self::Bytes { mtime, .. } => *mtime,
+        }
+    }
+}
+
+/// Finds the sources of a `COPY`.
+pub(crate) fn pick(
+    files: &Files,
+    place: &str,
+    source: &CopySource,
+    to: &Destination,
+    parents: bool,
+) -> Result<Vec<Picked>, StepError> {
+    match source {
+        CopySource::Inline(file) => {
+            let (name, bytes) = (file.name.clone().into_bytes(), file.data.clone().into_bytes());
+            Ok(vec![Picked::Bytes { name, bytes, mode: 0o644, mtime: 0 }])
+        }
+        CopySource::Path { base, pattern } => {
+            let missing = || StepError::Missing {
+                path: pattern.clone(),
+                place: place.to_owned(),
+                hint: if files.is_live() { " (is it left out by .dockerignore?)".to_owned() } else { String::new() },
+            };
+            let exclude = IgnoreRules::from_patterns(to.exclude.iter().map(String::as_str))
+                .map_err(|e| StepError::Pattern { pattern: e.pattern, why: e.why.to_owned() })?;
+            let base = TreePath::new(base.as_bytes())?;
+            let mut picked = Vec::new();
+            for named in expand(files.tree(), &base, pattern)? {
+                let asked = base.join_path(&named);
+                let resolved = files.tree().resolve(&asked, true);
+                if resolved.found.is_none() && !resolved.path.is_root() {
+                    continue;
+                }
+                let mut items = files.below(&resolved.path);
+                let is_dir = files.tree().is_dir(&resolved.path);
+                if !exclude.is_empty() {
+                    items.retain(|item| {
+                        let path = if item.path.is_root() {
+                            named.clone()
+                        } else if parents {
+                            named.join_path(&item.path)
+                        } else {
+                            item.path.clone()
+                        };
+                        path.is_root()
+                            || (is_dir && item.path.is_root())
+                            || !exclude.matches(&String::from_utf8_lossy(path.as_bytes()))
+                    });
+                    if items.is_empty() {
+                        continue;
+                    }
+                }
+                // With --parents a directory arrives under its own name, without it only its content does.
+                let (name, keep) = match (parents, is_dir) {
+                    (false, true) => (Vec::new(), TreePath::root()),
+                    (false, false) => (asked.name().to_vec(), TreePath::root()),
+                    (true, true) => (Vec::new(), named.clone()),
+                    (true, false) => (named.name().to_vec(), named.parent().unwrap_or_default()),
+                };
+                picked.push(Picked::Tree { name, parents: keep, items, files: files.clone() });
+            }
+            // A name without wildcards must be there; a pattern that matches nothing is an error too, as in BuildKit.
+            if picked.is_empty() && exclude.is_empty() { Err(missing()) } else { Ok(picked) }
+        }
+    }
+}
+
+/// The paths below `base` that a pattern matches; a plain path is itself.
+fn expand(tree: &Tree, base: &TreePath, pattern: &str) -> Result<Vec<TreePath>, StepError> {
+    let (plain, rest) = Glob::split(pattern);
+    let start = TreePath::new(plain.as_bytes())?;
+    if rest.is_empty() {
+        return Ok(vec![start]);
+    }
+    let glob = Glob::parse(&rest).map_err(|e| StepError::Pattern { pattern: e.pattern, why: e.why.to_owned() })?;
+    let at = tree.resolve(&base.join_path(&start), true).path;
+    let mut found = Vec::new();
+    for item in tree.walk(&at) {
+        let path = tree.entry(item).path;
+        let Some(below) = path.strip_prefix(&at) else { continue };
+        if glob.matches(&String::from_utf8_lossy(below.as_bytes())) {
+            found.push(start.join_path(&below));
+        }
+    }
+    Ok(found)
+}
+
+/// Puts what was picked where the destination says.
+pub(crate) fn lay_out<'a>(
+    store: &Store,
+    parent: &'a Tree,
+    empty: &'a Tree,
+    picked: &[Picked],
+    to: &Destination,
+) -> Result<Layout<'a>, StepError> {
+    let mut layout = Layout::new(if to.link { empty } else { parent });
+    let owner = match &to.chown {
+        None => None,
+        // Names are looked up in the image even when nothing else of it matters.
+        Some(chown) => Some(owner::resolve(store, parent, chown, &mut |seen| layout.observe(seen))?),
+    };
+    let chmod = match &to.chmod {
+        None => None,
+        Some(Chmod::Octal(bits)) => Some(ModeChange::Octal(*bits)),
+        Some(Chmod::Symbolic(text)) => Some(ModeChange::parse(text).ok_or_else(|| StepError::Mode(text.clone()))?),
+    };
+    let imposed = Imposed { owner, chmod };
+    let made_by = owner.unwrap_or((0, 0));
+    let dest = layout.resolve(&TreePath::new(to.path.as_bytes())?);
+    let into_dir = to.path.ends_with('/') || layout.is_dir(&dest) || dest.is_root();
+    if picked.len() > 1 && !into_dir && !picked.iter().all(Picked::is_dir) {
+        return Err(StepError::ManyToOne(to.path.clone()));
+    }
+    let group = layout.group();
+    for one in picked {
+        let mtime = one.newest();
+        match one {
+            Picked::Tree { parents, items, files, .. } if one.is_dir() => {
+                let target = dest.join_path(parents);
+                layout.make_dirs(&target, made_by, mtime)?;
+                for item in items.iter().filter(|i| !i.path.is_root()) {
+                    let path = target.join_path(&item.path);
+                    make_parent(&mut layout, &path, made_by, mtime)?;
+                    layout.put(group, path, item, files.is_live(), &imposed)?;
+                }
+            }
+            Picked::Tree { name, parents, items, files } => {
+                let into = into_dir || !parents.is_root();
+                let target = if into { dest.join_path(parents).join(name) } else { dest.clone() };
+                make_parent(&mut layout, &target, made_by, mtime)?;
+                for item in items {
+                    layout.put(group, target.clone(), item, files.is_live(), &imposed)?;
+                }
+            }
+            Picked::Bytes { name, bytes, mode, mtime } => {
+                let target = if into_dir { dest.join(name) } else { dest.clone() };
+                make_parent(&mut layout, &target, made_by, *mtime)?;
+                layout.put_bytes(target, bytes, *mode, *mtime, &imposed)?;
+            }
+        }
+    }
+    Ok(layout)
+}
+
+fn make_parent(layout: &mut Layout<'_>, path: &TreePath, owner: (u32, u32), mtime: i64) -> Result<(), StepError> {
+    match path.parent() {
+        Some(parent) => Ok(layout.make_dirs(&parent, owner, mtime)?),
+        None => Ok(()),
+    }
+}
+
+/// A `WORKDIR`: the directory with its parents, owned by the user in force.
+pub(crate) fn work_dir<'a>(
+    store: &Store,
+    parent: &'a Tree,
+    path: &str,
+    user: Option<&str>,
+) -> Result<Layout<'a>, StepError> {
+    let mut layout = Layout::new(parent);
+    let owner = match user {
+        None => (0, 0),
+        Some(user) => owner::resolve(store, parent, user, &mut |seen| layout.observe(seen))?,
+    };
+    let path = layout.resolve(&TreePath::new(path.as_bytes())?);
+    layout.observe(Observation::Exists(path.clone()));
+    layout.make_dirs(&path, owner, 0)?;
+    Ok(layout)
+}
+
+/// Whether bytes begin as a tar archive does, packed or not, the way that `ADD` decides.
+pub(crate) fn is_archive(item: &Item) -> std::io::Result<bool> {
+    use std::io::Read;
+    if !matches!(item.entry.kind, Kind::File { .. }) {
+        return Ok(false);
+    }
+    let mut head = Vec::new();
+    std::fs::File::open(&item.at)?.take(512).read_to_end(&mut head)?;
+    Ok(looks_packed(&head) || head.get(257..262) == Some(b"ustar"))
+}
+
+/// gzip, bzip2, xz, zstd.
+fn looks_packed(head: &[u8]) -> bool {
+    let magics: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
+    magics.iter().any(|magic| head.starts_with(magic))
+}

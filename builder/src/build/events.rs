@@ -1,0 +1,99 @@
+//! What a build tells whoever watches it.
+
+use serde::Serialize;
+
+use crate::plan::Location;
+use crate::sandbox::Stream;
+
+/// Which step of a build: its stage and its place there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct StepId {
+    /// The stage's place in the plan.
+    pub stage: usize,
+    /// The step's place in the stage.
+    pub step: usize,
+}
+
+/// A step, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StepInfo {
+    /// Which one.
+    pub id: StepId,
+    /// The name of its stage.
+    pub stage: String,
+    /// The instruction as it is written.
+    pub text: String,
+    /// Where it stands.
+    pub at: Location,
+}
+
+/// How a step came to its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Outcome {
+    /// Nothing below it changed.
+    Cached,
+    /// Something below it changed, nothing that it looks at.
+    Reused,
+    /// It ran.
+    Ran {
+        /// How long, in milliseconds.
+        millis: u64,
+    },
+}
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Event<'a> {
+    /// Something other than a step takes time: "pulling ...".
+    Fetching {
+        /// What.
+        what: &'a str,
+        /// Bytes so far and in all, where known.
+        bytes: Option<(u64, u64)>,
+    },
+    /// What `Fetching` said is done.
+    Fetched {
+        /// What.
+        what: &'a str,
+    },
+    /// The steps are known.
+    Planned {
+        /// All steps that may do something, stage by stage.
+        steps: &'a [StepInfo],
+    },
+    /// A step runs.
+    Started(StepId),
+    /// A step wrote something.
+    Output {
+        /// Which step.
+        step: StepId,
+        /// Where to.
+        stream: Stream,
+        /// The bytes as they came.
+        bytes: &'a [u8],
+    },
+    /// A step has its result.
+    Finished {
+        /// Which step.
+        step: StepId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A step failed.
+    Failed(StepId),
+}
+
+/// Somebody who watches a build. Called from several threads.
+pub trait Watch: Send + Sync {
+    /// Something happened.
+    fn event(&self, event: Event<'_>);
+}
+
+/// Watches nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn event(&self, _: Event<'_>) {}
+}

@@ -1,0 +1,78 @@
+//! Files of the web as sources. A file that its server says has not changed (`ETag`, `Last-Modified`; RFC 9110 section
+//! 13) is not fetched again.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use shiplap_cache::{Digest, Store};
+
+use super::error::FetchError;
+
+/// A file that was fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fetched {
+    /// The digest of its bytes, which are in the store.
+    pub(crate) digest: Digest,
+    /// `Last-Modified`, seconds since 1970; zero where the server does not say.
+    pub(crate) mtime: i64,
+    etag: Option<String>,
+    last_modified: Option<String>,
+}
+
+impl Fetched {
+    /// Where the bytes are.
+    pub(crate) fn path(&self, store: &Store) -> PathBuf {
+        store.blobs().path(&self.digest)
+    }
+}
+
+/// Fetches a file into the store.
+pub(crate) async fn fetch(store: &Store, client: &reqwest::Client, url: &str) -> Result<Fetched, FetchError> {
+    let fail = |why: String| FetchError::Http { url: super::git::without_credentials(url), why };
+    let known: Option<Fetched> = store.name("http", url)?.and_then(|text| serde_json::from_str(&text).ok());
+    let known = match known {
+        Some(known) if store.blobs().size(&known.digest)?.is_some() => Some(known),
+        _ => None,
+    };
+    let mut request = client.get(url);
+    if let Some(known) = &known {
+        let headers = [("if-none-match", &known.etag), ("if-modified-since", &known.last_modified)];
+        for (name, value) in headers.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+            request = request.header(name, value);
+        }
+    }
+    let mut response = request.send().await.map_err(|e| fail(chain(&e)))?;
+    if let (Some(known), reqwest::StatusCode::NOT_MODIFIED) = (known, response.status()) {
+        return Ok(known);
+    }
+    if !response.status().is_success() {
+        return Err(fail(format!("the server answered {}", response.status())));
+    }
+    let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let (etag, last_modified) = (header("etag"), header("last-modified"));
+    let mtime = last_modified
+        .as_deref()
+        .and_then(|t| jiff::fmt::rfc2822::parse(t).ok())
+        .map_or(0, |t| t.timestamp().as_second());
+    let mut writer = store.blobs().writer()?;
+    while let Some(chunk) = response.chunk().await.map_err(|e| fail(chain(&e)))? {
+        writer.write_all(&chunk).map_err(|e| fail(e.to_string()))?;
+    }
+    let (digest, _) = writer.commit(None)?;
+    let fetched = Fetched { digest, mtime, etag, last_modified };
+    let record = serde_json::to_string(&fetched).map_err(shiplap_cache::Error::from)?;
+    store.set_name("http", url, &record)?;
+    Ok(fetched)
+}
+
+/// An error with what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}

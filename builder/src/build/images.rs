@@ -1,0 +1,85 @@
+//! `FROM` and `--from` names become images in the store.
+
+use std::sync::Arc;
+
+use shiplap_registry::archive::{self, ImportOptions};
+use shiplap_registry::{Image, Platform, Reference};
+
+use super::error::BuildError;
+use super::events::{Event, Watch};
+use super::{Builder, sources};
+use crate::plan::{ImageOrigin, ImageRef};
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+impl Builder {
+    /// The image of a name: from the store if it is there, as `docker build` does, else from its registry; with `pull` the registry
+    /// is asked first.
+    pub(crate) async fn image(
+        self: &Arc<Self>,
+        used: &ImageRef,
+        pull: bool,
+        watch: &Arc<dyn Watch>,
+    ) -> Result<Image, BuildError> {
+        let failed = |why: Cause| BuildError::Image { image: used.to_string(), why };
+        let platform = Platform {
+            os: used.platform.os.clone(),
+            architecture: used.platform.arch.clone(),
+            variant: used.platform.variant.clone(),
+        };
+        match &used.origin {
+            ImageOrigin::Registry(name) => {
+                let name: Reference = name.parse().map_err(|e| failed(Cause::from(e)))?;
+                self.named(&name, &platform, pull, watch).await.map_err(failed)
+            }
+            ImageOrigin::OciLayout { path, reference } => {
+                let options = ImportOptions {
+                    name: reference.as_ref().map(|r| r.parse()).transpose().map_err(|e| failed(Cause::from(e)))?,
+                    platform,
+                    ..ImportOptions::default()
+                };
+                let (images, path) = (self.images.clone(), path.clone());
+                let imported = sources::blocking(move || Ok(archive::import(&images, &path, &options))).await;
+                let imported = imported.map_err(|e| failed(e.into()))?.map_err(|e| failed(e.into()))?;
+                self.images.load(&imported.image).map_err(|e| failed(e.into()))
+            }
+        }
+    }
+
+    async fn named(
+        &self,
+        name: &Reference,
+        platform: &Platform,
+        pull: bool,
+        watch: &Arc<dyn Watch>,
+    ) -> Result<Image, Cause> {
+        let here = self.images.resolve(name)?;
+        if let (Some(id), false) = (here, pull) {
+            let image = self.images.load(&id)?;
+            if image.platform().is_none_or(|has| has.matches(platform)) && self.layers_are_here(&image)? {
+                return Ok(image);
+            }
+        }
+        let Some(client) = &self.client else {
+            return Err(format!("{} is not in the store", name.familiar()).into());
+        };
+        let what = format!("pulling {}", name.familiar());
+        watch.event(Event::Fetching { what: &what, bytes: None });
+        let pulled = client.pull(&self.images, name, platform).await;
+        watch.event(Event::Fetched { what: &what });
+        let pulled = pulled?;
+        if name.tag().is_some() && name.digest().is_none() {
+            self.images.name(name, &pulled.image)?;
+        }
+        Ok(self.images.load(&pulled.image)?)
+    }
+
+    fn layers_are_here(&self, image: &Image) -> Result<bool, shiplap_cache::Error> {
+        for layer in &image.layers {
+            if !self.store().has_layer(layer)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,329 @@
+//! What a `COPY`, `ADD` or `WORKDIR` puts where, decided on indices alone, and then made.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use shiplap_cache::{ContentHash, Entry, IndexBuilder, Kind, LayerIndex, Observation, PathSet, Tree, TreePath};
+
+use super::files::Item;
+
+/// Why something cannot be put where it should go.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// A directory is needed where something else is.
+    #[error("{0} is not a directory in the image")]
+    NotADirectory(TreePath),
+    /// A file would replace a directory.
+    #[error("{0} is a directory in the image: a file cannot replace it")]
+    IsADirectory(TreePath),
+    /// The destination leaves the image.
+    #[error(transparent)]
+    Path(#[from] shiplap_cache::PathError),
+    /// Making the files failed.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file of the context is no longer what it was when the build began.
+    #[error("{} changed while the build ran; run it again", .0.display())]
+    Changed(PathBuf),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] shiplap_cache::Error),
+}
+
+type Result<T, E = LayoutError> = std::result::Result<T, E>;
+
+/// Where a file's bytes come from.
+#[derive(Debug, Clone)]
+enum Content {
+    /// No bytes: a directory, a link, a device.
+    None,
+    /// A file that stays as it is: it may be hard-linked when mode and owner fit.
+    Frozen { at: PathBuf, linkable: bool },
+    /// A file that somebody may be writing to: copied, and checked against its hash.
+    Live { at: PathBuf },
+    /// These bytes.
+    Inline(Vec<u8>),
+}
+
+#[derive(Debug)]
+struct Piece {
+    entry: Entry,
+    content: Content,
+    same: Option<(usize, usize, TreePath)>,
+    /// Only on the way to something: it is in the tree below already.
+    way: bool,
+}
+
+/// Owner, group and mode that a destination imposes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Imposed {
+    /// `--chown`, resolved.
+    pub(crate) owner: Option<(u32, u32)>,
+    /// `--chmod`, from the mode and whether it is a directory.
+    pub(crate) chmod: Option<super::chmod::ModeChange>,
+}
+
+impl Imposed {
+    fn apply(&self, entry: &mut Entry) {
+        if let Some((uid, gid)) = self.owner {
+            (entry.uid, entry.gid) = (uid, gid);
+        }
+        if let (Some(change), false) = (&self.chmod, matches!(entry.kind, Kind::Symlink { .. })) {
+            entry.mode = change.apply(entry.mode, entry.is_dir());
+        }
+    }
+}
+
+/// A layer that is being put together on top of a tree.
+#[derive(Debug)]
+pub(crate) struct Layout<'a> {
+    parent: &'a Tree,
+    pieces: BTreeMap<TreePath, Piece>,
+    observations: Vec<Observation>,
+    groups: usize,
+}
+
+impl<'a> Layout<'a> {
+    pub(crate) fn new(parent: &'a Tree) -> Self {
+        Self { parent, pieces: BTreeMap::new(), observations: Vec::new(), groups: 0 }
+    }
+
+    /// Follows the links of a destination in the tree below.
+    pub(crate) fn resolve(&mut self, path: &TreePath) -> TreePath {
+        let resolved = self.parent.resolve(path, true);
+        self.observations.push(Observation::Exists(path.clone()));
+        resolved.path
+    }
+
+    /// Whether there is a directory at a resolved path, below or made here.
+    pub(crate) fn is_dir(&self, path: &TreePath) -> bool {
+        match self.pieces.get(path) {
+            Some(piece) => piece.entry.is_dir(),
+            None => self.parent.is_dir(path),
+        }
+    }
+
+    /// Notes that the step read something of the tree below.
+    pub(crate) fn observe(&mut self, observation: Observation) {
+        self.observations.push(observation);
+    }
+
+    /// Makes a directory with its parents; those that are there stay as they are.
+    pub(crate) fn make_dirs(&mut self, path: &TreePath, owner: (u32, u32), mtime: i64) -> Result<()> {
+        let mut at = TreePath::root();
+        for name in path.components() {
+            at = at.join(name);
+            if let Some(piece) = self.pieces.get(&at) {
+                if !piece.entry.is_dir() {
+                    return Err(LayoutError::NotADirectory(at));
+                }
+                continue;
+            }
+            // All of its attributes go into the layer, for overlayfs takes them from the topmost one.
+            self.observations.push(Observation::Content(at.clone()));
+            let (entry, way) = match self.parent.get(&at) {
+                Some(entry) if entry.is_dir() => (Entry { kind: Kind::Dir { opaque: false }, ..entry }, true),
+                Some(_) => return Err(LayoutError::NotADirectory(at)),
+                None => (directory(at.clone(), owner, mtime), false),
+            };
+            self.pieces.insert(at.clone(), Piece { entry, content: Content::None, same: None, way });
+        }
+        Ok(())
+    }
+
+    /// Starts a group of items: hard links are kept among the items of one group.
+    pub(crate) fn group(&mut self) -> usize {
+        self.groups += 1;
+        self.groups
+    }
+
+    /// Puts an item at a path whose parent was made.
+    pub(crate) fn put(
+        &mut self,
+        group: usize,
+        path: TreePath,
+        item: &Item,
+        live: bool,
+        imposed: &Imposed,
+    ) -> Result<()> {
+        let mut entry = Entry { path: path.clone(), ..item.entry.clone() };
+        imposed.apply(&mut entry);
+        if let Kind::Dir { opaque } = &mut entry.kind {
+            *opaque = false;
+        }
+        let content = match entry.kind {
+            Kind::File { .. } if live => Content::Live { at: item.at.clone() },
+            Kind::File { .. } => Content::Frozen {
+                at: item.at.clone(),
+                linkable: (entry.mode, entry.uid, entry.gid) == (item.entry.mode, item.entry.uid, item.entry.gid),
+            },
+            _ => Content::None,
+        };
+        let same = item.same.clone().map(|(layer, name)| (group, layer, name));
+        self.place(path, Piece { entry, content, same, way: false })
+    }
+
+    /// Puts a file with these bytes at a path whose parent was made.
+    pub(crate) fn put_bytes(
+        &mut self,
+        path: TreePath,
+        bytes: &[u8],
+        mode: u32,
+        mtime: i64,
+        imposed: &Imposed,
+    ) -> Result<()> {
+        let kind = Kind::File { size: bytes.len() as u64, hash: ContentHash::of(bytes), link: None };
+        let mut entry = Entry { path: path.clone(), kind, mode, uid: 0, gid: 0, mtime, xattrs: Vec::new() };
+        imposed.apply(&mut entry);
+        self.place(path, Piece { entry, content: Content::Inline(bytes.to_vec()), same: None, way: false })
+    }
+
+    fn place(&mut self, path: TreePath, piece: Piece) -> Result<()> {
+        let below = if path.parent().is_some_and(|p| self.parent.is_dir(&p)) {
+            self.observations.push(Observation::Exists(path.clone()));
+            self.parent.get(&path)
+        } else {
+            None
+        };
+        let there = self.pieces.get(&path).map(|p| p.entry.is_dir()).or(below.map(|e| e.is_dir()));
+        match (there, piece.entry.is_dir()) {
+            (Some(true), false) => Err(LayoutError::IsADirectory(path)),
+            (Some(false), true) => Err(LayoutError::NotADirectory(path)),
+            _ => {
+                self.pieces.insert(path, piece);
+                Ok(())
+            }
+        }
+    }
+
+    /// What the layer depends on in the tree below.
+    pub(crate) fn path_set(&self) -> PathSet {
+        PathSet::new(self.observations.iter().cloned())
+    }
+
+    /// Makes the files in an upper directory and returns their index; an empty one when nothing is new.
+    pub(crate) fn make(mut self, upper: &Path) -> Result<LayerIndex> {
+        if self.pieces.values().all(|piece| piece.way) {
+            return Ok(IndexBuilder::default().finish()?);
+        }
+        self.link();
+        // Folders come before what is in them, for the map is in that order.
+        for piece in self.pieces.values().filter(|p| p.entry.is_dir() && !p.entry.path.is_root()) {
+            let at = piece.entry.path.below(upper);
+            std::fs::create_dir(&at).map_err(|e| io("make", &at, e))?;
+        }
+        self.pieces.values().collect::<Vec<_>>().into_par_iter().try_for_each(|piece| piece.make(upper))?;
+        for piece in self.pieces.values() {
+            if let Kind::File { link: Some(first), .. } = &piece.entry.kind {
+                let at = piece.entry.path.below(upper);
+                std::fs::hard_link(first.below(upper), &at).map_err(|e| io("link", &at, e))?;
+            }
+        }
+        for piece in self.pieces.values().rev().filter(|p| p.entry.is_dir()) {
+            let at = piece.entry.path.below(upper);
+            attributes(&at, &piece.entry)?;
+        }
+        let mut builder = IndexBuilder::default();
+        self.pieces.into_values().for_each(|piece| builder.push(piece.entry));
+        Ok(builder.finish()?)
+    }
+
+    /// Of the names of one file, the first is the file and the others are links to it.
+    fn link(&mut self) {
+        let mut first = std::collections::HashMap::new();
+        for (path, piece) in &mut self.pieces {
+            let Kind::File { link, .. } = &mut piece.entry.kind else { continue };
+            *link = None;
+            let Some(same) = piece.same.clone() else { continue };
+            match first.entry(same) {
+                std::collections::hash_map::Entry::Occupied(name) => *link = Some(TreePath::clone(name.get())),
+                std::collections::hash_map::Entry::Vacant(name) => drop(name.insert(path.clone())),
+            }
+        }
+    }
+}
+
+fn directory(path: TreePath, (uid, gid): (u32, u32), mtime: i64) -> Entry {
+    Entry { path, kind: Kind::Dir { opaque: false }, mode: 0o755, uid, gid, mtime, xattrs: Vec::new() }
+}
+
+fn io(what: &'static str, path: &Path, source: impl Into<std::io::Error>) -> LayoutError {
+    LayoutError::Io { what, path: path.to_owned(), source: source.into() }
+}
+
+impl Piece {
+    fn make(&self, upper: &Path) -> Result<()> {
+        let at = &self.entry.path.below(upper);
+        match &self.entry.kind {
+            Kind::Dir { .. } | Kind::Whiteout => return Ok(()),
+            Kind::File { link: Some(_), .. } => return Ok(()),
+            Kind::File { size, hash, .. } => match &self.content {
+                Content::Frozen { at: from, linkable: true } if std::fs::hard_link(from, at).is_ok() => return Ok(()),
+                Content::Frozen { at: from, .. } => drop(std::fs::copy(from, at).map_err(|e| io("copy", from, e))?),
+                Content::Live { at: from } => copy_checked(from, at, *size, hash)?,
+                Content::Inline(bytes) => std::fs::write(at, bytes).map_err(|e| io("write", at, e))?,
+                Content::None => {}
+            },
+            Kind::Symlink { target } => std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(target), at)
+                .map_err(|e| io("make the link", at, e))?,
+            Kind::CharDevice { major, minor } => {
+                self.node(at, rustix::fs::FileType::CharacterDevice, *major, *minor)?
+            }
+            Kind::BlockDevice { major, minor } => self.node(at, rustix::fs::FileType::BlockDevice, *major, *minor)?,
+            Kind::Fifo => self.node(at, rustix::fs::FileType::Fifo, 0, 0)?,
+        }
+        attributes(at, &self.entry)
+    }
+
+    fn node(&self, at: &Path, kind: rustix::fs::FileType, major: u32, minor: u32) -> Result<()> {
+        let device = rustix::fs::makedev(major, minor);
+        rustix::fs::mknodat(CWD, at, kind, Mode::from_raw_mode(self.entry.mode), device)
+            .map_err(|e| io("make the device", at, e))
+    }
+}
+
+/// Copies a file that somebody may be writing to, and makes sure that what was copied is what was hashed.
+fn copy_checked(from: &Path, to: &Path, size: u64, hash: &ContentHash) -> Result<()> {
+    let mut source = File::open(from).map_err(|e| io("read", from, e))?;
+    let mut target = File::create_new(to).map_err(|e| io("write", to, e))?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; (size.clamp(1, 1 << 18)) as usize];
+    loop {
+        let read = source.read(&mut buffer).map_err(|e| io("read", from, e))?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+        target.write_all(&buffer[..read]).map_err(|e| io("write", to, e))?;
+    }
+    if hasher.finalize().as_bytes() == hash.as_bytes() { Ok(()) } else { Err(LayoutError::Changed(from.to_owned())) }
+}
+
+/// Owner first, for a change of owner takes setuid bits away; times last.
+fn attributes(at: &Path, entry: &Entry) -> Result<()> {
+    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+    rustix::fs::chownat(CWD, at, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|e| io("change the owner of", at, e))?;
+    if !matches!(entry.kind, Kind::Symlink { .. }) {
+        rustix::fs::chmod(at, Mode::from_raw_mode(entry.mode)).map_err(|e| io("change the mode of", at, e))?;
+    }
+    for (name, value) in &entry.xattrs {
+        rustix::fs::lsetxattr(at, name.as_slice(), value, XattrFlags::empty())
+            .map_err(|e| io("set an extended attribute of", at, e))?;
+    }
+    let time = Timespec { tv_sec: entry.mtime, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(CWD, at, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| io("set the time of", at, e))
+}

@@ -1,0 +1,368 @@
+//! From a Dockerfile to an image. The way of a build:
+//!
+//! ```text
+//! Builder::build       read and resolve, then all stages side by side      mod.rs
+//!   images             FROM names become images in the store               images.rs
+//!   Sources            contexts, images, repositories as trees of files    sources.rs, files.rs
+//!   stage              one step after the other on a growing stack         stage.rs
+//!     key              a step's name without its parent                    key.rs
+//!     Store::lookup    is there a result?                                  (cache)
+//!     run              RUN: a specification for the sandbox                run.rs
+//!     copy, layout     COPY, ADD, WORKDIR: which file goes where           copy.rs, layout.rs
+//!     Store::record    the layer and what it depends on                    (cache)
+//! ```
+
+mod add;
+mod archive;
+mod chmod;
+mod copy;
+mod error;
+mod events;
+mod files;
+mod git;
+mod http;
+mod images;
+mod key;
+mod layout;
+mod owner;
+mod run;
+mod sources;
+mod stage;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use serde::Serialize;
+use shiplap_cache::{ContentHash, ImageId, Store};
+use shiplap_registry::{Client, Image, Images};
+use tokio::sync::Semaphore;
+
+pub use error::{BuildError, FetchError, StepError};
+pub use events::{Event, Outcome, StepId, StepInfo, Unwatched, Watch};
+pub use layout::LayoutError;
+
+use crate::dockerfile::{self, BuildOptions};
+use crate::ignore::IgnoreRules;
+use crate::plan::{ImageConfig, ImageRef, Network, Plan, StageId, Warning};
+use crate::sandbox::{Cancel, Sandbox, Ulimit};
+use sources::Sources;
+use stage::{StageOutput, Stopped};
+
+/// What to build.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The directory of the build context.
+    pub context: PathBuf,
+    /// The Dockerfile's path, for messages and to find its ignore file.
+    pub dockerfile: PathBuf,
+    /// Its text, when it does not come from that path.
+    pub dockerfile_text: Option<String>,
+    /// Target, arguments, contexts, platform.
+    pub options: BuildOptions,
+    /// `--secret` values by id. They enter no key, no layer and no record.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+    /// `--ssh` agent sockets by id.
+    pub ssh: BTreeMap<String, PathBuf>,
+    /// `--add-host`: name and address.
+    pub extra_hosts: Vec<(String, String)>,
+    /// `--network` for steps that do not say.
+    pub network: Network,
+    /// `--shm-size` in bytes.
+    pub shm_size: Option<u64>,
+    /// `--ulimit`.
+    pub ulimits: Vec<Ulimit>,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// Run every step.
+    pub no_cache: bool,
+    /// Ask the registry for base images even when they are here.
+    pub pull: bool,
+}
+
+/// An image that was built.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// Its name in the store.
+    pub id: ImageId,
+    /// The image.
+    pub image: Image,
+    /// What the author of the Dockerfile should know.
+    pub warnings: Vec<Warning>,
+    /// The steps and how each came to its result.
+    pub steps: Vec<(StepInfo, Outcome)>,
+    /// What it was built from, by what the build resolved.
+    pub inputs: Inputs,
+}
+
+/// What an image was built from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Inputs {
+    /// BLAKE3 of the Dockerfile.
+    pub dockerfile: ContentHash,
+    /// Base images by name, each with the image that it stood for.
+    pub images: BTreeMap<String, ImageId>,
+    /// Build contexts by name, each with the digest of its files.
+    pub contexts: BTreeMap<String, ContentHash>,
+    /// Git repositories without credentials, each with its commit.
+    pub git: BTreeMap<String, String>,
+}
+
+/// What a build would do with a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "decision", rename_all = "snake_case")]
+pub enum Decision {
+    /// Its result is here and nothing below it changed.
+    Cached,
+    /// Its result is here: what changed below it is nothing that it looks at.
+    Reused,
+    /// It would run.
+    Run {
+        /// Why.
+        why: String,
+    },
+    /// That depends on what a step before it makes when it runs.
+    Open,
+}
+
+/// What a build would do.
+#[derive(Debug, Clone)]
+pub struct Forecast {
+    /// The steps, stage by stage.
+    pub steps: Vec<(StepInfo, Decision)>,
+    /// What the author of the Dockerfile should know.
+    pub warnings: Vec<Warning>,
+}
+
+/// Builds images in a store.
+#[derive(Debug)]
+pub struct Builder {
+    images: Images,
+    sandbox: Sandbox,
+    client: Option<Arc<Client>>,
+    cancel: Cancel,
+    running: Semaphore,
+    http: OnceLock<reqwest::Client>,
+}
+
+impl Builder {
+    /// A builder over a store. Without a client, images that are not in the store cannot be had.
+    pub fn new(images: Images, sandbox: Sandbox, client: Option<Arc<Client>>, cancel: Cancel) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self { images, sandbox, client, cancel, running: Semaphore::new(cores.max(2)), http: OnceLock::new() }
+    }
+
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        self.images.store()
+    }
+
+    /// The client for files of the web, made when the first one is fetched.
+    pub(crate) fn http(&self) -> Result<&reqwest::Client, FetchError> {
+        if let Some(client) = self.http.get() {
+            return Ok(client);
+        }
+        shiplap_registry::install_tls();
+        let built = reqwest::Client::builder().user_agent(concat!("shiplap/", env!("CARGO_PKG_VERSION"))).build();
+        let client = built.map_err(|e| FetchError::Http { url: String::new(), why: e.to_string() })?;
+        Ok(self.http.get_or_init(|| client))
+    }
+
+    /// Builds an image and keeps it in the store.
+    ///
+    /// # Errors
+    /// [`BuildError`]. Steps that were done stay in the store.
+    pub async fn build(self: &Arc<Self>, request: Request, watch: Arc<dyn Watch>) -> Result<Built, BuildError> {
+        let run = self.prepare(request, watch, true).await?;
+        let output = run.all().await?;
+        let image = output.image.clone().ok_or(BuildError::Cancelled)?;
+        let id = self
+            .images
+            .save(&image)
+            .map_err(|e| BuildError::Image { image: "the result".to_owned(), why: e.into() })?;
+        let (steps, inputs) = (run.outcomes(), run.inputs());
+        Ok(Built { id, image, warnings: run.plan.warnings.clone(), steps, inputs })
+    }
+
+    /// Says what [`Builder::build`] would do. Runs no step; fetches what is needed to know.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub async fn forecast(self: &Arc<Self>, request: Request, watch: Arc<dyn Watch>) -> Result<Forecast, BuildError> {
+        let run = self.prepare(request, watch, false).await?;
+        run.all().await?;
+        Ok(Forecast { steps: run.decisions(), warnings: run.plan.warnings.clone() })
+    }
+
+    /// Reads the Dockerfile, gets the images that it needs, expands it.
+    async fn prepare(
+        self: &Arc<Self>,
+        request: Request,
+        watch: Arc<dyn Watch>,
+        execute: bool,
+    ) -> Result<Arc<Run>, BuildError> {
+        let text = match &request.dockerfile_text {
+            Some(text) => text.clone(),
+            None => read_dockerfile(&request.dockerfile)?,
+        };
+        let context = request.context.canonicalize().ok().filter(|path| path.is_dir());
+        let context = context.ok_or_else(|| BuildError::Context(request.context.clone()))?;
+        let name = request.dockerfile.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let graph = dockerfile::parse(&name, &text)?.resolve(&request.options)?;
+        let mut images = std::collections::HashMap::new();
+        for used in graph.images()? {
+            let image = self.image(&used.image, request.pull, &watch).await?;
+            images.insert(used.image, image);
+        }
+        let config = |image: &ImageRef| images.get(image).and_then(image_config);
+        let mut plan = graph.lower(&config)?;
+        if let Some(stage) = plan.stages.get_mut(plan.target.0) {
+            stage.config.config.labels.extend(request.labels.clone());
+        }
+        for path in plan.contexts.values() {
+            if !path.is_dir() {
+                return Err(BuildError::Context(path.clone()));
+            }
+        }
+        let ignore = ignore_rules(&request.dockerfile, &context)?;
+        let names = plan.stages.iter().map(|stage| stage.name.clone()).collect();
+        let sources = Arc::new(Sources::new(images, context, &plan.contexts, ignore, names));
+        let run = Run {
+            builder: self.clone(),
+            request,
+            plan,
+            sources,
+            watch,
+            execute,
+            dockerfile: ContentHash::of(text.as_bytes()),
+            outcomes: Mutex::default(),
+            decisions: Mutex::default(),
+            failure: Mutex::default(),
+        };
+        run.watch.event(Event::Planned { steps: &run.infos() });
+        Ok(Arc::new(run))
+    }
+}
+
+/// The Dockerfile's own ignore file goes before the context's (Dockerfile reference, *.dockerignore file*).
+fn ignore_rules(dockerfile: &Path, context: &Path) -> Result<IgnoreRules, BuildError> {
+    let mut own = dockerfile.as_os_str().to_owned();
+    own.push(".dockerignore");
+    if let Some(rules) = sources::read_ignore(Path::new(&own))? {
+        return Ok(rules);
+    }
+    Ok(sources::read_ignore(&context.join(".dockerignore"))?.unwrap_or_default())
+}
+
+fn read_dockerfile(path: &Path) -> Result<String, BuildError> {
+    std::fs::read_to_string(path).map_err(|source| BuildError::Read { path: path.to_owned(), source })
+}
+
+/// The part of an image's configuration that a Dockerfile works with.
+fn image_config(image: &Image) -> Option<ImageConfig> {
+    serde_json::from_value(serde_json::Value::Object(image.config.clone())).ok()
+}
+
+type StageFuture = Shared<BoxFuture<'static, Result<Arc<StageOutput>, Stopped>>>;
+
+/// One build under way.
+pub(crate) struct Run {
+    pub(crate) builder: Arc<Builder>,
+    pub(crate) request: Request,
+    pub(crate) plan: Plan,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) watch: Arc<dyn Watch>,
+    /// Whether steps run; if not, only what would happen is found out.
+    pub(crate) execute: bool,
+    dockerfile: ContentHash,
+    outcomes: Mutex<BTreeMap<StepId, Outcome>>,
+    decisions: Mutex<BTreeMap<StepId, Decision>>,
+    failure: Mutex<Option<BuildError>>,
+}
+
+impl Run {
+    /// All stages, each as soon as those that it needs are done.
+    async fn all(self: &Arc<Self>) -> Result<Arc<StageOutput>, BuildError> {
+        let mut futures: Vec<StageFuture> = Vec::new();
+        for stage in &self.plan.stages {
+            let (run, id, before) = (self.clone(), stage.id, futures.clone());
+            let work = async move {
+                let result = stage::build(&run, id, &before).await;
+                result.map(Arc::new).map_err(|error| run.stop(error))
+            };
+            // A task of its own: stages go on while nobody waits for them.
+            let task = tokio::spawn(work);
+            let joined = async move {
+                match task.await {
+                    Ok(result) => result,
+                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                }
+            };
+            futures.push(joined.boxed().shared());
+        }
+        let target = futures.get(self.plan.target.0).cloned();
+        let results = futures::future::join_all(futures).await;
+        if let Some(error) = lock(&self.failure).take() {
+            return Err(error);
+        }
+        drop(results);
+        match target {
+            Some(target) => target.await.map_err(|Stopped| BuildError::Cancelled),
+            None => Err(BuildError::Cancelled),
+        }
+    }
+
+    /// Keeps the first failure and ends what else is running.
+    fn stop(&self, error: Option<BuildError>) -> Stopped {
+        if let Some(error) = error {
+            lock(&self.failure).get_or_insert(error);
+            self.builder.cancel.cancel();
+        }
+        Stopped
+    }
+
+    pub(crate) fn info(&self, id: StepId) -> StepInfo {
+        let stage = self.plan.stage(StageId(id.stage));
+        let step = &stage.steps[id.step];
+        StepInfo { id, stage: stage.name.clone(), text: step.text.clone(), at: step.at }
+    }
+
+    /// The steps that make layers.
+    fn infos(&self) -> Vec<StepInfo> {
+        let mut all = Vec::new();
+        for stage in &self.plan.stages {
+            for (step, _) in stage.steps.iter().enumerate().filter(|(_, step)| step.makes_layer()) {
+                all.push(self.info(StepId { stage: stage.id.0, step }));
+            }
+        }
+        all
+    }
+
+    pub(crate) fn finished(&self, step: StepId, outcome: Outcome) {
+        lock(&self.outcomes).insert(step, outcome);
+        self.watch.event(Event::Finished { step, outcome });
+    }
+
+    pub(crate) fn decided(&self, step: StepId, decision: Decision) {
+        lock(&self.decisions).insert(step, decision);
+    }
+
+    fn outcomes(&self) -> Vec<(StepInfo, Outcome)> {
+        lock(&self.outcomes).iter().map(|(id, outcome)| (self.info(*id), *outcome)).collect()
+    }
+
+    fn decisions(&self) -> Vec<(StepInfo, Decision)> {
+        lock(&self.decisions).iter().map(|(id, decision)| (self.info(*id), decision.clone())).collect()
+    }
+
+    fn inputs(&self) -> Inputs {
+        let images = self.sources.images.iter().map(|(name, image)| (name.to_string(), image.id())).collect();
+        let used = self.sources.used();
+        Inputs { dockerfile: self.dockerfile, images, contexts: used.contexts(), git: used.git }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

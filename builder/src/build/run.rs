@@ -1,0 +1,290 @@
+//! `RUN`: from the instruction to a specification for the sandbox.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::fs::{FlockOperation, flock};
+use shiplap_cache::{LayerId, PendingLayer, Stack, StepKey, TreePath};
+
+use super::error::StepError;
+use super::files::Files;
+use super::key::{self, MountKey, Surroundings};
+use super::layout::{Imposed, Layout};
+use super::sources::Sources;
+use super::{Builder, Request};
+use crate::plan::{MountKind, Network, RunOp, Sharing, Stage};
+use crate::sandbox;
+
+/// A mount's files, once they are known.
+#[derive(Debug)]
+pub(crate) enum Mounted {
+    /// These layers, topmost first, or a live directory that must be copied first.
+    Files(Files, TreePath),
+    Nothing,
+}
+
+/// The key of a run, and what its mounts show.
+pub(crate) fn key(request: &Request, stage: &Stage, op: &RunOp, mounted: &[Mounted]) -> StepKey {
+    let content = |m: &Mounted| match m {
+        Mounted::Files(files, path) => Some(files.digest(path)),
+        Mounted::Nothing => None,
+    };
+    let keys: Vec<MountKey<'_>> = op
+        .mounts
+        .iter()
+        .zip(mounted)
+        .map(|(mount, files)| {
+            let target = mount.target.as_deref();
+            match &mount.kind {
+                MountKind::Bind { read_only, .. } => MountKey::Bind {
+                    target: target.unwrap_or_default(),
+                    content: content(files).unwrap_or_else(|| shiplap_cache::ContentHash::of(b"")),
+                    read_only: *read_only,
+                },
+                MountKind::Cache { id, sharing, owner, read_only, .. } => MountKey::Cache {
+                    target: target.unwrap_or_default(),
+                    id,
+                    sharing: *sharing,
+                    from: content(files),
+                    owner: *owner,
+                    read_only: *read_only,
+                },
+                MountKind::Tmpfs { size } => MountKey::Tmpfs { target: target.unwrap_or_default(), size: *size },
+                MountKind::Secret { id, env, owner, .. } => MountKey::Secret {
+                    target,
+                    id,
+                    env: env.as_deref(),
+                    owner: *owner,
+                    given: request.secrets.contains_key(id),
+                },
+                MountKind::Ssh { id, .. } => MountKey::Ssh { target, id, given: request.ssh.contains_key(id) },
+            }
+        })
+        .collect();
+    let surroundings = Surroundings {
+        platform: Some(&stage.platform),
+        extra_hosts: &request.extra_hosts,
+        shm_size: request.shm_size,
+        ulimits: request.ulimits.iter().map(|u| format!("{u:?}")).collect(),
+        hostname: HOSTNAME,
+    };
+    key::run(op, &keys, &surroundings)
+}
+
+/// The host name in steps, BuildKit's.
+const HOSTNAME: &str = "buildkitsandbox";
+
+/// Finds what the mounts of a run show.
+pub(crate) async fn mounted(
+    builder: &Arc<Builder>,
+    sources: &Arc<Sources>,
+    op: &RunOp,
+) -> Result<Vec<Mounted>, StepError> {
+    let mut all = Vec::new();
+    for mount in &op.mounts {
+        all.push(match &mount.kind {
+            MountKind::Bind { from, source, .. } | MountKind::Cache { from: Some(from), source, .. } => {
+                let files = sources.files(builder, from).await?;
+                let asked = TreePath::new(source.as_bytes())?;
+                let resolved = files.tree().resolve(&asked, true);
+                if resolved.found.is_none() && !resolved.path.is_root() {
+                    let (path, place) = (source.clone(), sources.describe(from));
+                    return Err(StepError::Missing { path, place, hint: String::new() });
+                }
+                Mounted::Files(files, resolved.path)
+            }
+            _ => Mounted::Nothing,
+        });
+    }
+    Ok(all)
+}
+
+/// What must live for as long as the step runs.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    locks: Vec<std::fs::File>,
+    folders: Vec<tempfile::TempDir>,
+}
+
+/// Makes the specification. Blocks while another build holds a locked cache mount.
+pub(crate) fn specify(
+    builder: &Builder,
+    request: &Request,
+    op: &RunOp,
+    mounted: &[Mounted],
+    stack: &Stack,
+    pending: &PendingLayer,
+) -> Result<(sandbox::RunSpec, Held), StepError> {
+    let mut held = Held::default();
+    let mut env: Vec<(String, String)> =
+        op.env.iter().chain(op.proxy.iter()).map(|(n, v)| (n.into(), v.into())).collect();
+    let mut mounts = Vec::new();
+    for (mount, files) in op.mounts.iter().zip(mounted) {
+        let target = || mount.target.clone().unwrap_or_default();
+        match (&mount.kind, files) {
+            (MountKind::Bind { read_only, .. }, Mounted::Files(files, path)) => {
+                let (layers, subpath) = layers_of(builder, files, path, &mut held)?;
+                let source = sandbox::BindSource::Layers(layers);
+                mounts.push(sandbox::Mount::Bind { source, subpath, target: target(), read_only: *read_only });
+            }
+            (MountKind::Cache { id, sharing, owner, read_only, .. }, files) => {
+                let dir = cache_dir(builder, id, *sharing, *owner, files, &mut held)?;
+                mounts.push(sandbox::Mount::Cache { dir, target: target(), read_only: *read_only });
+            }
+            (MountKind::Tmpfs { size }, _) => mounts.push(sandbox::Mount::Tmpfs { target: target(), size: *size }),
+            (MountKind::Secret { id, env: variable, owner, required }, _) => match request.secrets.get(id) {
+                Some(value) => {
+                    if let Some(name) = variable {
+                        env.push((name.clone(), String::from_utf8_lossy(value).into_owned()));
+                    }
+                    if let Some(target) = mount.target.clone() {
+                        let (mode, uid, gid) = (owner.mode, owner.uid, owner.gid);
+                        mounts.push(sandbox::Mount::Secret { contents: value.clone(), target, mode, uid, gid });
+                    }
+                }
+                None if *required => return Err(StepError::Secret(id.clone())),
+                None => {}
+            },
+            (MountKind::Ssh { id, required, .. }, _) => match request.ssh.get(id) {
+                Some(socket) => mounts.push(sandbox::Mount::Ssh { socket: socket.clone(), target: target() }),
+                None if *required => return Err(StepError::Ssh(id.clone())),
+                None => {}
+            },
+            (MountKind::Bind { .. }, Mounted::Nothing) => {}
+        }
+    }
+    for file in &op.inline_files {
+        let target = format!("/dev/pipes/{}", file.name);
+        mounts.push(sandbox::Mount::File { contents: file.data.clone().into_bytes(), target, mode: 0o755 });
+    }
+    // The agent's place is told in a variable, as BuildKit does.
+    if let Some(sandbox::Mount::Ssh { target, .. }) = mounts.iter().find(|m| matches!(m, sandbox::Mount::Ssh { .. })) {
+        env.push(("SSH_AUTH_SOCK".into(), target.clone()));
+    }
+    let network = match (op.network, request.network) {
+        (Network::None, _) | (Network::Default, Network::None) => sandbox::Network::None,
+        _ => sandbox::Network::Host,
+    };
+    let spec = sandbox::RunSpec {
+        lower: stack.layers().iter().rev().map(|layer| builder.store().layer_dir(layer)).collect(),
+        upper: pending.upper(),
+        work: pending.work(),
+        argv: op.argv.clone(),
+        env,
+        cwd: op.cwd.clone(),
+        user: op.user.clone(),
+        mounts,
+        network,
+        hostname: HOSTNAME.to_owned(),
+        extra_hosts: request.extra_hosts.clone(),
+        shm_size: request.shm_size,
+        ulimits: request.ulimits.clone(),
+        stdin: None,
+    };
+    Ok((spec, held))
+}
+
+/// Layer directories, topmost first, that show these files, and the path in them. A live directory is copied: a step must see
+/// what was hashed, owned by root, without what is ignored.
+fn layers_of(
+    builder: &Builder,
+    files: &Files,
+    path: &TreePath,
+    held: &mut Held,
+) -> Result<(Vec<PathBuf>, String), StepError> {
+    if !files.is_live() {
+        return Ok((files.roots().rev().cloned().collect(), path.to_string()));
+    }
+    let (layer, path) = copy_live(builder, files, path)?;
+    match layer {
+        Some(layer) => Ok((vec![builder.store().layer_dir(&layer)], path)),
+        None => {
+            let folder = builder.store().temporary()?;
+            let at = folder.path().to_owned();
+            held.folders.push(folder);
+            Ok((vec![at], "/".to_owned()))
+        }
+    }
+}
+
+/// Copies a part of a live directory into a layer of its own.
+pub(crate) fn copy_live(
+    builder: &Builder,
+    files: &Files,
+    path: &TreePath,
+) -> Result<(Option<LayerId>, String), StepError> {
+    let store = builder.store();
+    let nothing = shiplap_cache::Tree::default();
+    let mut layout = Layout::new(&nothing);
+    let group = layout.group();
+    let items = files.below(path);
+    let is_file = items.first().is_some_and(|item| !item.entry.is_dir());
+    for item in &items {
+        if item.path.is_root() && !is_file {
+            continue;
+        }
+        let to = if is_file { TreePath::root().join(path.name()) } else { item.path.clone() };
+        layout.put(group, to, item, files.is_live(), &Imposed::default())?;
+    }
+    let pending = store.begin_layer(&nothing)?;
+    let index = layout.make(&pending.upper())?;
+    let layer = store.keep_layer(pending, index)?;
+    let inside = if is_file { TreePath::root().join(path.name()) } else { TreePath::root() };
+    Ok((layer, inside.to_string()))
+}
+
+/// The directory of a cache mount, locked as its sharing mode says.
+fn cache_dir(
+    builder: &Builder,
+    id: &str,
+    sharing: Sharing,
+    owner: crate::plan::FileOwner,
+    from: &Mounted,
+    held: &mut Held,
+) -> Result<PathBuf, StepError> {
+    use std::os::unix::fs::PermissionsExt;
+    for copy in 0.. {
+        // A private cache that is in use has a further copy.
+        let folder = builder.store().cache_mount(&format!("run {id} {copy}"))?;
+        let io = |what, path: &PathBuf, source: std::io::Error| StepError::Io { what, path: path.clone(), source };
+        let lock = std::fs::File::open(&folder).map_err(|e| io("open", &folder, e))?;
+        let locked = match sharing {
+            Sharing::Shared => flock(&lock, FlockOperation::LockShared),
+            Sharing::Locked => flock(&lock, FlockOperation::LockExclusive),
+            Sharing::Private => flock(&lock, FlockOperation::NonBlockingLockExclusive),
+        };
+        match locked {
+            Err(rustix::io::Errno::WOULDBLOCK) => continue,
+            result => result.map_err(|e| io("lock", &folder, e.into()))?,
+        }
+        held.locks.push(lock);
+        let dir = folder.join("data");
+        if !dir.exists() {
+            // Made aside and renamed: a build that is stopped here leaves no half-filled cache.
+            let aside = folder.join(format!("new-{}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&aside);
+            std::fs::create_dir(&aside).map_err(|e| io("make", &aside, e))?;
+            if let Mounted::Files(files, path) = from {
+                let nothing = shiplap_cache::Tree::default();
+                let mut layout = Layout::new(&nothing);
+                let group = layout.group();
+                for item in files.below(path).iter().filter(|item| !item.path.is_root()) {
+                    // Copied, never linked: steps write to a cache.
+                    layout.put(group, item.path.clone(), item, true, &Imposed::default())?;
+                }
+                layout.make(&aside)?;
+            }
+            std::os::unix::fs::chown(&aside, Some(owner.uid), Some(owner.gid))
+                .map_err(|e| io("change the owner of", &aside, e))?;
+            let mode = std::fs::Permissions::from_mode(owner.mode);
+            std::fs::set_permissions(&aside, mode).map_err(|e| io("change the mode of", &aside, e))?;
+            match std::fs::rename(&aside, &dir) {
+                // With a shared lock another build may have been first.
+                Err(_) if dir.exists() => drop(std::fs::remove_dir_all(&aside)),
+                result => result.map_err(|e| io("rename", &aside, e))?,
+            }
+        }
+        return Ok(dir);
+    }
+    unreachable!("there is always a further copy")
+}

@@ -1,0 +1,192 @@
+//! Where files come from: contexts, images, repositories, stages. Each is resolved once a build.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use shiplap_cache::{ContentHash, SourceTree, Stack, TreePath, Walk};
+use shiplap_registry::Image;
+use tokio::sync::{Mutex, OnceCell};
+
+use super::error::{BuildError, StepError};
+use super::files::Files;
+use super::{Builder, git};
+use crate::ignore::IgnoreRules;
+use crate::plan::{ContextName, ImageRef, Source, StageId};
+
+/// The sources of one build.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    /// Images by the name that the Dockerfile has for them.
+    pub(crate) images: HashMap<ImageRef, Image>,
+    contexts: BTreeMap<ContextName, PathBuf>,
+    ignore: IgnoreRules,
+    /// The trees of stages that are done.
+    stages: Mutex<HashMap<StageId, Stack>>,
+    names: Vec<String>,
+    files: Mutex<HashMap<String, Arc<OnceCell<Files>>>>,
+    used: std::sync::Mutex<Used>,
+}
+
+/// What a build took from outside, for its record.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Used {
+    contexts: BTreeMap<String, Files>,
+    /// Repositories without credentials, each with its commit.
+    pub(crate) git: BTreeMap<String, String>,
+}
+
+impl Used {
+    /// The digest of each build context.
+    pub(crate) fn contexts(&self) -> BTreeMap<String, ContentHash> {
+        self.contexts.iter().map(|(name, files)| (name.clone(), files.digest(&TreePath::root()))).collect()
+    }
+}
+
+impl Sources {
+    pub(crate) fn new(
+        images: HashMap<ImageRef, Image>,
+        main: PathBuf,
+        named: &BTreeMap<ContextName, PathBuf>,
+        ignore: IgnoreRules,
+        names: Vec<String>,
+    ) -> Self {
+        let mut contexts = named.clone();
+        contexts.insert(ContextName::MAIN, main);
+        Self {
+            images,
+            contexts,
+            ignore,
+            stages: Mutex::default(),
+            names,
+            files: Mutex::default(),
+            used: Default::default(),
+        }
+    }
+
+    pub(crate) async fn stage_done(&self, stage: StageId, stack: Stack) {
+        self.stages.lock().await.insert(stage, stack);
+    }
+
+    /// For people.
+    pub(crate) fn describe(&self, source: &Source) -> String {
+        match source {
+            Source::Scratch => "scratch".to_owned(),
+            Source::Stage(id) => format!("stage {}", self.names[id.0]),
+            Source::Image(image) => format!("image {image}"),
+            Source::Context(name) if *name == ContextName::MAIN => "the build context".to_owned(),
+            Source::Context(name) => format!("the build context {name}"),
+            Source::Git(source) => git::without_credentials(&source.url),
+            Source::Http(url) => git::without_credentials(url),
+        }
+    }
+
+    /// The files of a source. A stage must be done.
+    pub(crate) async fn files(&self, builder: &Arc<Builder>, source: &Source) -> Result<Files, StepError> {
+        // Equal sources have equal descriptions in the debug form, which shows every field.
+        let cell = self.files.lock().await.entry(format!("{source:?}")).or_default().clone();
+        cell.get_or_try_init(|| self.load(builder, source)).await.cloned()
+    }
+
+    async fn load(&self, builder: &Arc<Builder>, source: &Source) -> Result<Files, StepError> {
+        let store = builder.store().clone();
+        match source {
+            Source::Scratch => Ok(Files::of_stack(&store, &Stack::default())?),
+            Source::Stage(id) => {
+                let stack = self.stages.lock().await.get(id).cloned().unwrap_or_default();
+                Ok(Files::of_stack(&store, &stack)?)
+            }
+            Source::Image(image) => Ok(Files::of_stack(&store, &self.image_stack(image))?),
+            Source::Context(name) => {
+                let root = self.contexts.get(name).cloned().unwrap_or_default();
+                let ignore = if *name == ContextName::MAIN { self.ignore.clone() } else { ignore_of(&root)? };
+                let files = blocking(move || Ok(scan(&store, &root, &ignore)?)).await?;
+                self.note(|used| used.contexts.insert(name.to_string(), files.clone()));
+                Ok(files)
+            }
+            Source::Git(source) => {
+                let (of, url) = (source.clone(), git::without_credentials(&source.url));
+                let (files, sha) = blocking(move || {
+                    let commit = git::resolve(&of)?;
+                    Ok((git::fetch(&store, &commit)?, commit.sha))
+                })
+                .await?;
+                self.note(|used| used.git.insert(url, sha));
+                Ok(files)
+            }
+            Source::Http(url) => {
+                let fetched = super::http::fetch(&store, builder.http()?, url).await?;
+                let (url, at) = (url.clone(), fetched.path(&store));
+                blocking(move || super::archive::unpack(&store, &at, &url)).await
+            }
+        }
+    }
+
+    fn note<T>(&self, note: impl FnOnce(&mut Used) -> T) {
+        note(&mut self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+
+    /// What was taken from outside so far.
+    pub(crate) fn used(&self) -> Used {
+        self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// The layers of an image.
+    pub(crate) fn image_stack(&self, image: &ImageRef) -> Stack {
+        self.images.get(image).map(|image| image.layers.iter().copied().collect()).unwrap_or_default()
+    }
+}
+
+/// Runs something that reads and writes many files on a thread where it may.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StepError> + Send + 'static,
+) -> Result<T, StepError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+fn scan(store: &shiplap_cache::Store, root: &Path, ignore: &IgnoreRules) -> shiplap_cache::Result<Files> {
+    let memory = store.source_memory(root);
+    let tree = SourceTree::scan(root, &memory, |path, is_dir| ask(ignore, path, is_dir))?;
+    let files = Files::of_source(&tree)?;
+    let remembered = tree.memory();
+    if remembered != memory {
+        store.set_source_memory(root, &remembered)?;
+    }
+    Ok(files)
+}
+
+fn ask(ignore: &IgnoreRules, path: &TreePath, is_dir: bool) -> Walk {
+    if ignore.is_empty() {
+        return Walk::Take;
+    }
+    let path = String::from_utf8_lossy(path.as_bytes());
+    match (ignore.matches(&path), is_dir) {
+        (false, _) => Walk::Take,
+        (true, true) if !ignore.prunes(&path) => Walk::Through,
+        (true, _) => Walk::Skip,
+    }
+}
+
+/// The `.dockerignore` at the root of a context.
+fn ignore_of(root: &Path) -> Result<IgnoreRules, StepError> {
+    read_ignore(&root.join(".dockerignore")).map(Option::unwrap_or_default).map_err(|e| match e {
+        BuildError::Read { path, source } => StepError::Io { what: "read", path, source },
+        other => StepError::Pattern { pattern: ".dockerignore".to_owned(), why: other.to_string() },
+    })
+}
+
+/// Reads an ignore file; none when there is none.
+pub(crate) fn read_ignore(path: &Path) -> Result<Option<IgnoreRules>, BuildError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(BuildError::Read { path: path.to_owned(), source }),
+    };
+    match IgnoreRules::parse(&text) {
+        Ok(rules) => Ok(Some(rules)),
+        Err(e) => Err(BuildError::Ignore { path: path.to_owned(), why: format!("`{}`: {}", e.pattern, e.why) }),
+    }
+}

@@ -1,0 +1,289 @@
+//! One stage: its steps in order, each reused or run.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use shiplap_cache::{PathSet, Stack, StepKey, StepResult, Tree};
+use shiplap_registry::{History, Image};
+
+use super::copy::{self, Picked};
+use super::error::{BuildError, StepError};
+use super::events::{Event, Outcome, StepId};
+use super::files::Files;
+use super::run::{self, Mounted};
+use super::sources::blocking;
+use super::{Decision, Run, StageFuture, add, key};
+use crate::plan::{Destination, Op, Source, Stage, StageId, Step};
+use crate::sandbox::Exit;
+
+/// A stage that is done.
+#[derive(Debug, Clone)]
+pub(crate) struct StageOutput {
+    pub(crate) stack: Stack,
+    /// None when nothing was executed and a step would have to run.
+    pub(crate) image: Option<Image>,
+    history: Vec<History>,
+    created: i64,
+    /// Whether the stack is what a build would make.
+    known: bool,
+}
+
+/// A stage that did not come to its end; why is told once, by the build.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopped;
+
+type Failure = Option<BuildError>;
+
+/// A step, ready to be looked up: its key and what it needs to run.
+enum Work {
+    Run { mounted: Vec<Mounted> },
+    Copy { picked: Vec<Picked>, to: Destination },
+    WorkDir { path: String, user: Option<String> },
+}
+
+pub(crate) async fn build(run: &Arc<Run>, id: StageId, before: &[StageFuture]) -> Result<StageOutput, Failure> {
+    let stage = run.plan.stage(id);
+    let mut out = base(run, stage, before).await?;
+    for (index, step) in stage.steps.iter().enumerate() {
+        let id = StepId { stage: id.0, step: index };
+        let mut known = true;
+        for stage in &step.depends_on {
+            known &= wait(before, *stage).await?.known;
+        }
+        let layers = out.stack.layers().len();
+        if step.makes_layer() {
+            if out.known && known {
+                let result = self::step(run, stage, step, id, &out.stack)
+                    .await
+                    .map_err(|why| failed(run, stage, step, id, why))?;
+                match result {
+                    Some(result) => {
+                        out.created = out.created.max(result.created);
+                        result.layer.into_iter().for_each(|layer| out.stack.push(layer));
+                    }
+                    None => out.known = false,
+                }
+            } else {
+                out.known = false;
+                run.decided(id, Decision::Open);
+            }
+        }
+        if let Some(created_by) = &step.created_by {
+            out.history.push(History {
+                created: Some(timestamp(out.created)),
+                created_by: Some(created_by.clone()),
+                comment: Some("shiplap.dockerfile.v1".to_owned()),
+                empty_layer: out.stack.layers().len() == layers,
+                ..History::default()
+            });
+        }
+    }
+    out.image = if out.known { Some(image(stage, &out)) } else { None };
+    run.sources.stage_done(id, out.stack.clone()).await;
+    Ok(out)
+}
+
+async fn wait(before: &[StageFuture], stage: StageId) -> Result<Arc<StageOutput>, Failure> {
+    match before.get(stage.0) {
+        Some(future) => future.clone().await.map_err(|_| None),
+        None => Err(None),
+    }
+}
+
+/// What the stage starts from.
+async fn base(run: &Arc<Run>, stage: &Stage, before: &[StageFuture]) -> Result<StageOutput, Failure> {
+    let nothing = StageOutput { stack: Stack::default(), image: None, history: Vec::new(), created: 0, known: true };
+    match &stage.base {
+        Source::Scratch => Ok(nothing),
+        Source::Stage(id) => Ok(StageOutput { image: None, ..(*wait(before, *id).await?).clone() }),
+        Source::Image(name) => {
+            let image = run.sources.images.get(name).cloned().unwrap_or_default();
+            let created = image.config.get("created").and_then(|v| v.as_str()).and_then(seconds).unwrap_or(0);
+            Ok(StageOutput { stack: run.sources.image_stack(name), history: image.history, created, ..nothing })
+        }
+        source @ (Source::Context(_) | Source::Git(_) | Source::Http(_)) => {
+            let at = |why| failed_base(stage, why);
+            let files = run.sources.files(&run.builder, source).await.map_err(at)?;
+            let builder = run.builder.clone();
+            let copied = blocking(move || run::copy_live(&builder, &files, &shiplap_cache::TreePath::root())).await;
+            let (layer, _) = copied.map_err(at)?;
+            let mut out = nothing;
+            layer.into_iter().for_each(|layer| out.stack.push(layer));
+            // The base's files need an entry in the history, as every layer does.
+            out.history.extend(layer.map(|_| History {
+                created: Some(timestamp(0)),
+                created_by: Some(format!("FROM {}", run.sources.describe(source))),
+                ..History::default()
+            }));
+            Ok(out)
+        }
+    }
+}
+
+/// Reuses or runs a step. None when it would have to run and nothing is executed.
+async fn step(
+    run: &Arc<Run>,
+    stage: &Stage,
+    step: &Step,
+    id: StepId,
+    stack: &Stack,
+) -> Result<Option<StepResult>, StepError> {
+    let (key, work) = prepare(run, stage, step).await?;
+    let store = run.builder.store();
+    if !run.request.no_cache
+        && let Some(found) = store.lookup(&key, stack)?
+    {
+        let (decision, outcome) = match found.same_parent {
+            true => (Decision::Cached, Outcome::Cached),
+            false => (Decision::Reused, Outcome::Reused),
+        };
+        run.decided(id, decision);
+        run.finished(id, outcome);
+        return Ok(Some(found.result));
+    }
+    if !run.execute {
+        run.decided(id, Decision::Run { why: why(run, &key)? });
+        return Ok(None);
+    }
+    let _turn = run.builder.running.acquire().await;
+    run.watch.event(Event::Started(id));
+    let (task, stack) = (run.clone(), stack.clone());
+    let result = blocking(move || execute(&task, id, &key, &work, &stack)).await?;
+    run.finished(id, Outcome::Ran { millis: result.1 });
+    Ok(Some(result.0))
+}
+
+/// Finds a step's inputs and its key.
+async fn prepare(run: &Arc<Run>, stage: &Stage, step: &Step) -> Result<(StepKey, Work), StepError> {
+    let (builder, sources) = (&run.builder, &run.sources);
+    match &step.op {
+        Op::Run(op) => {
+            let mounted = run::mounted(builder, sources, op).await?;
+            Ok((run::key(&run.request, stage, op, &mounted), Work::Run { mounted }))
+        }
+        Op::Copy(op) => {
+            let files = match op.sources.iter().any(|s| matches!(s, crate::plan::CopySource::Path { .. })) {
+                true => sources.files(builder, &op.from).await?,
+                false => Files::of_stack(builder.store(), &Stack::default())?,
+            };
+            let mut picked = Vec::new();
+            for source in &op.sources {
+                picked.extend(copy::pick(&files, &sources.describe(&op.from), source, &op.to, op.parents)?);
+            }
+            Ok((copy_key(&picked, &op.to), Work::Copy { picked, to: op.to.clone() }))
+        }
+        Op::Add(op) => {
+            let picked = add::pick(builder, sources, op).await?;
+            Ok((copy_key(&picked, &op.to), Work::Copy { picked, to: op.to.clone() }))
+        }
+        Op::Workdir { path, user } => {
+            let work = Work::WorkDir { path: path.clone(), user: user.clone() };
+            Ok((key::work_dir(path, user.as_deref()), work))
+        }
+        Op::Meta => unreachable!("a step that makes no layer has no work"),
+    }
+}
+
+fn copy_key(picked: &[Picked], to: &Destination) -> StepKey {
+    let content: Vec<_> = picked.iter().map(Picked::digest).collect();
+    key::copy(&content, to)
+}
+
+fn why(run: &Run, key: &StepKey) -> Result<String, StepError> {
+    Ok(match run.request.no_cache {
+        true => "--no-cache",
+        false if run.builder.store().path_sets(key)?.is_empty() => {
+            "the instruction, or the files that it takes, are new"
+        }
+        false => "something that it depends on below it changed",
+    }
+    .to_owned())
+}
+
+/// Runs a step on a thread that may block, and records what it made.
+fn execute(run: &Run, id: StepId, key: &StepKey, work: &Work, stack: &Stack) -> Result<(StepResult, u64), StepError> {
+    let store = run.builder.store();
+    let parent = store.tree(stack.layers())?;
+    let began = Instant::now();
+    let (layer, set) = match work {
+        Work::Run { mounted } => (run_command(run, id, mounted, stack, &parent)?, PathSet::whole_parent()),
+        Work::Copy { picked, to } => {
+            let empty = Tree::default();
+            let layout = copy::lay_out(store, &parent, &empty, picked, to)?;
+            let set = layout.path_set();
+            let pending = store.begin_layer(&parent)?;
+            let index = layout.make(&pending.upper())?;
+            (store.keep_layer(pending, index)?, set)
+        }
+        Work::WorkDir { path, user } => {
+            let layout = copy::work_dir(store, &parent, path, user.as_deref())?;
+            let set = layout.path_set();
+            let pending = store.begin_layer(&parent)?;
+            let index = layout.make(&pending.upper())?;
+            (store.keep_layer(pending, index)?, set)
+        }
+    };
+    let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+    let result = StepResult { layer, created, millis };
+    let stored = match run.request.no_cache {
+        true => store.replace(key, &parent, &set, &result)?,
+        false => store.record(key, &parent, &set, &result)?,
+    };
+    Ok((stored, millis))
+}
+
+fn run_command(
+    run: &Run,
+    id: StepId,
+    mounted: &[Mounted],
+    stack: &Stack,
+    parent: &Tree,
+) -> Result<Option<shiplap_cache::LayerId>, StepError> {
+    let Op::Run(op) = &run.plan.stage(StageId(id.stage)).steps[id.step].op else {
+        unreachable!("only a RUN has mounts");
+    };
+    let store = run.builder.store();
+    let pending = store.begin_layer(parent)?;
+    let (spec, held) = run::specify(&run.builder, &run.request, op, mounted, stack, &pending)?;
+    let mut output = |stream, bytes: &[u8]| run.watch.event(Event::Output { step: id, stream, bytes });
+    let exit = run.builder.sandbox.run(&spec, &mut output, &run.builder.cancel)?;
+    drop(held);
+    match exit {
+        Exit::Code(0) => Ok(store.commit_layer(pending, parent)?),
+        Exit::NotStarted { code, message } => Err(StepError::NotStarted { code, message }),
+        exit => Err(StepError::Exit { code: exit.code() }),
+    }
+}
+
+fn failed(run: &Run, stage: &Stage, step: &Step, id: StepId, why: StepError) -> Failure {
+    if let StepError::Sandbox(crate::sandbox::SandboxError::Cancelled) = why {
+        return Some(BuildError::Cancelled);
+    }
+    run.watch.event(Event::Failed(id));
+    Some(BuildError::Step { text: step.text.clone(), stage: stage.name.clone(), at: step.at, why })
+}
+
+fn failed_base(stage: &Stage, why: StepError) -> Failure {
+    let at = crate::plan::Location { line_start: 0, line_end: 0 };
+    Some(BuildError::Step { text: "FROM".to_owned(), stage: stage.name.clone(), at, why })
+}
+
+/// The image of a stage. It was created when its newest step ran, so that all who share the steps make the same image.
+fn image(stage: &Stage, out: &StageOutput) -> Image {
+    let config = serde_json::to_value(&stage.config).unwrap_or_default();
+    let mut config = match config {
+        serde_json::Value::Object(map) => map,
+        _ => serde_json::Map::new(),
+    };
+    config.insert("created".to_owned(), timestamp(out.created).into());
+    Image { config, history: out.history.clone(), layers: out.stack.layers().to_vec() }
+}
+
+fn timestamp(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| String::new(), |t| t.to_string())
+}
+
+fn seconds(text: &str) -> Option<i64> {
+    text.parse::<jiff::Timestamp>().ok().map(|t| t.as_second())
+}

@@ -1,0 +1,110 @@
+//! Pull and push against a real registry.
+
+use std::sync::{Arc, Mutex};
+
+use shiplap_registry::{Client, ClientOptions, Compression, Event, NoProgress, PackOptions, Platform};
+
+use crate::fixture::{client, home};
+use crate::server::Server;
+
+const RELEASE: &str = "1.4.0-g3f2c1ab09d4e";
+
+fn platform() -> Platform {
+    "linux/amd64".parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pushed_and_pulled_into_another_store_is_the_same() {
+    let server = Server::start();
+    let (here, there) = (home(), home());
+    let (image, packed) = here.packed();
+    let tag = server.repository("campus/openedx").tagged(RELEASE).unwrap();
+    let client = client();
+    let pushed = client.push(&here.images, &packed.manifest.digest, &tag).await.unwrap();
+    assert_eq!((pushed.digest, pushed.present, pushed.unchanged), (packed.manifest.digest, 0, false));
+    assert_eq!(pushed.sent + packed.manifest.size, packed.size());
+    assert_eq!(client.resolve(&tag).await.unwrap(), Some(packed.manifest.digest));
+    assert_eq!(client.tags(tag.repository()).await.unwrap(), [RELEASE]);
+
+    let pulled = client.pull(&there.images, &tag, &platform()).await.unwrap();
+    assert_eq!(pulled.manifest, packed.manifest.digest);
+    for digest in packed.layers.iter().map(|l| l.digest).chain([packed.config.digest, packed.manifest.digest]) {
+        assert_eq!(there.store().blobs().read(&digest).unwrap(), here.store().blobs().read(&digest).unwrap());
+    }
+    let again = there.images.load(&pulled.image).unwrap();
+    assert_eq!(again, image, "layers, config and history");
+    there.images.check_whole(&pulled.manifest, true).unwrap();
+    // Packed again, in either store, it is the same; and a rebuilt image keeps the layers' blobs.
+    let repacked = there.images.pack(&again, &PackOptions::default(), &NoProgress).unwrap();
+    assert_eq!(repacked.manifest, packed.manifest);
+
+    let second = client.push(&here.images, &packed.manifest.digest, &tag).await.unwrap();
+    assert!(second.unchanged && second.sent == 0);
+    let current = tag.repository().tagged("current").unwrap();
+    let moved = client.push(&here.images, &packed.manifest.digest, &current).await.unwrap();
+    assert_eq!((moved.sent, moved.unchanged), (0, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_of_another_repository_is_mounted_and_not_sent() {
+    let server = Server::start();
+    let here = home();
+    let (_, packed) = here.packed();
+    let client = client();
+    let first = server.repository("campus/a").tagged("t").unwrap();
+    client.push(&here.images, &packed.manifest.digest, &first).await.unwrap();
+    let second = server.repository("campus/b").tagged("t").unwrap();
+    let pushed = client.push(&here.images, &packed.manifest.digest, &second).await.unwrap();
+    assert_eq!(pushed.sent, 0);
+    assert_eq!(client.pull(&home().images, &second, &platform()).await.unwrap().manifest, packed.manifest.digest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gzip_base_keeps_its_blobs_under_a_zstd_build() {
+    let server = Server::start();
+    let (here, there) = (home(), home());
+    let (image, _) = here.image();
+    let gzip = PackOptions { compression: Compression::Gzip, clamp: None };
+    let packed = here.images.pack(&image, &gzip, &NoProgress).unwrap();
+    let tag = server.repository("base").tagged("12").unwrap();
+    client().push(&here.images, &packed.manifest.digest, &tag).await.unwrap();
+    let pulled = client().pull(&there.images, &tag, &platform()).await.unwrap();
+
+    let mut built = there.images.load(&pulled.image).unwrap();
+    built.layers.push(there.layer(&shiplap_cache::Tree::default(), |at| std::fs::write(at.join("new"), "1").unwrap()));
+    let built = there.images.pack(&built, &PackOptions::default(), &NoProgress).unwrap();
+    assert_eq!(built.layers[..2], packed.layers[..]);
+    assert!(built.layers[2].media_type.ends_with("+zstd"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_is_told_byte_by_byte() {
+    let server = Server::start();
+    let here = home();
+    let (_, packed) = here.packed();
+    let seen: Arc<Mutex<Vec<Event>>> = Arc::default();
+    let note = seen.clone();
+    let progress = Arc::new(move |event: Event| note.lock().unwrap().push(event));
+    let client = Client::new(ClientOptions { progress, ..ClientOptions::default() });
+    let tag = server.repository("x").tagged("t").unwrap();
+    client.push(&here.images, &packed.manifest.digest, &tag).await.unwrap();
+    client.pull(&home().images, &tag, &platform()).await.unwrap();
+    let seen = seen.lock().unwrap();
+    for (up, layer) in [true, false].into_iter().flat_map(|up| packed.layers.iter().map(move |l| (up, l))) {
+        let (blob, done, total) = (layer.digest, layer.size, layer.size);
+        assert!(seen.contains(&Event::Transfer { blob, done, total, up }), "{up} {blob}");
+    }
+    assert!(seen.contains(&Event::Unpacked { blob: packed.layers[0].digest }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_digest_is_pulled_without_a_tag() {
+    let server = Server::start();
+    let here = home();
+    let (_, packed) = here.packed();
+    let repository = server.repository("x");
+    client().push(&here.images, &packed.manifest.digest, &repository.tagged("t").unwrap()).await.unwrap();
+    let pinned = repository.with_digest(packed.manifest.digest);
+    assert_eq!(client().pull(&home().images, &pinned, &platform()).await.unwrap().manifest, packed.manifest.digest);
+    assert_eq!(client().resolve(&repository.tagged("none").unwrap()).await.unwrap(), None);
+}

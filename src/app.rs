@@ -1,0 +1,138 @@
+//! What commands share: the store, the configuration, the way out of a signal.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use shiplap_builder::build::Builder;
+use shiplap_builder::sandbox::{self, Cancel, Sandbox};
+use shiplap_cache::Store;
+use shiplap_manifests::{Config, History};
+use shiplap_registry::{Client, ClientOptions, Images, auth::Credentials};
+
+use crate::cli::{Cli, Command, Global};
+use crate::commands;
+use crate::failure::{Failure, Kind, Result};
+use crate::progress::Progress;
+
+/// The surroundings of a command.
+pub struct App {
+    pub global: Global,
+    pub progress: Arc<Progress>,
+    pub cancel: Cancel,
+}
+
+/// Carries the command out.
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    match &cli.command {
+        Command::Completions(args) => return commands::completions::run(args),
+        Command::Doctor(args) => return commands::doctor::run(&cli.global, args),
+        _ => {}
+    }
+    // Without root, everything from here on happens in a user namespace in which we are root.
+    sandbox::enter_user_namespace()?;
+    let progress = Arc::new(Progress::new(cli.global.progress));
+    let cancel = Cancel::new().map_err(|e| Failure::new(Kind::Failed, format!("cannot prepare for Ctrl-C: {e}")))?;
+    let app = App { global: cli.global, progress, cancel };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::new(Kind::Failed, format!("cannot start threads: {e}")))?;
+    let result = runtime.block_on(async {
+        let signal = app.cancel.clone();
+        tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                signal.cancel();
+            }
+            // A second Ctrl-C does not wait for anybody.
+            if tokio::signal::ctrl_c().await.is_ok() {
+                std::process::exit(130);
+            }
+        });
+        app.command(&cli.command).await
+    });
+    app.progress.finish();
+    result
+}
+
+impl App {
+    async fn command(&self, command: &Command) -> Result<ExitCode> {
+        match command {
+            Command::Init(args) => commands::init::run(self, args),
+            Command::Build(args) => commands::build::run(self, args).await,
+            Command::Plan(args) => commands::plan::run(self, args).await,
+            Command::Release(args) => commands::release::run(self, args).await,
+            Command::Releases(args) => commands::releases::run(self, args),
+            Command::Deploy(args) => commands::deploy::run(self, args),
+            Command::Rollback(args) => commands::rollback::run(self, args),
+            Command::Status(args) => commands::status::run(self, args),
+            Command::Tags(args) => commands::tags::run(self, args).await,
+            Command::Images(args) => commands::images::run(self, args),
+            Command::Import(args) => commands::import::run(self, args),
+            Command::Export(args) => commands::export::run(self, args),
+            Command::Push(args) => commands::push::run(self, args).await,
+            Command::Pull(args) => commands::pull::run(self, args).await,
+            Command::Doctor(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    /// The store's folder.
+    pub fn home(&self) -> Result<PathBuf> {
+        home(&self.global)
+    }
+
+    /// The images of the store.
+    pub fn images(&self) -> Result<Images> {
+        Ok(Images::new(Arc::new(Store::open(&self.home()?)?)))
+    }
+
+    /// The releases and deployments, which are kept beside the store.
+    pub fn history(&self, images: &Images) -> Result<History> {
+        Ok(History::open(images.store().home(), images.store().blobs().clone())?)
+    }
+
+    /// A client for registries, with Docker's credentials.
+    pub fn client(&self) -> Client {
+        let folder =
+            std::env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(dirs::home_dir()?.join(".docker")));
+        let credentials =
+            folder.map_or_else(Credentials::anonymous, |f| Credentials::from_file(&f.join("config.json")));
+        Client::new(ClientOptions { credentials, progress: self.progress.clone(), ..ClientOptions::default() })
+    }
+
+    /// A builder over the store.
+    pub fn builder(&self, images: &Images) -> Arc<Builder> {
+        let client = Some(Arc::new(self.client()));
+        Arc::new(Builder::new(images.clone(), Sandbox::this_program(), client, self.cancel.clone()))
+    }
+
+    /// The configuration, if there is one.
+    pub fn config(&self) -> Result<Option<Config>> {
+        match &self.global.config {
+            Some(path) => Ok(Some(Config::load(path)?)),
+            None => Config::find(Path::new(".")).map(|path| Ok(Config::load(&path)?)).transpose(),
+        }
+    }
+
+    /// The configuration; an error with advice when there is none.
+    pub fn need_config(&self) -> Result<Config> {
+        self.config()?.ok_or_else(|| {
+            Failure::new(Kind::Missing, "there is no shiplap.toml in this folder or one above it")
+                .hint("`shiplap init` writes one; --config names another place")
+        })
+    }
+
+    /// Who is doing this, for the record.
+    pub fn actor(&self) -> String {
+        let variables = ["SHIPLAP_ACTOR", "GITLAB_USER_LOGIN", "GITHUB_ACTOR", "SUDO_USER", "USER", "LOGNAME"];
+        let user = variables.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        format!("{}@{}", user.unwrap_or_else(|| "root".to_owned()), host.trim())
+    }
+}
+
+/// The store's folder: `--home`, `SHIPLAP_HOME`, or the platform's data directory.
+pub fn home(global: &Global) -> Result<PathBuf> {
+    global.home.clone().or_else(|| Some(dirs::data_dir()?.join("shiplap"))).ok_or_else(|| {
+        Failure::new(Kind::Usage, "there is no home directory to keep the store in")
+            .hint("set SHIPLAP_HOME to a folder")
+    })
+}

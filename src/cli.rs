@@ -1,0 +1,84 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::commands;
+
+/// Open edX images that rebuild only what changed, tags that never move, instant rollback.
+#[derive(Debug, Parser)]
+#[command(name = "shiplap", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 failed (a step, a disk, ...); 2 the command line or a file that you write is wrong;
+3 refused: it would break a promise (a tag exists, the tree is dirty, another deployment came first, ...);
+4 what was asked for is not there; 5 a registry or the network failed; 6 the store cannot be used;
+130 cancelled.
+
+Begin with `shiplap init`, or `shiplap build .` where you would type `docker build .`.";
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// The store [default: the platform's data directory, such as ~/.local/share/shiplap]
+    #[arg(long, env = "SHIPLAP_HOME", value_name = "DIR", global = true, help_heading = "Global options")]
+    pub home: Option<PathBuf>,
+    /// The configuration [default: shiplap.toml in this folder or one above it]
+    #[arg(long, env = "SHIPLAP_CONFIG", value_name = "FILE", global = true, help_heading = "Global options")]
+    pub config: Option<PathBuf>,
+    /// How progress is shown, on standard error
+    #[arg(long, value_enum, default_value_t, env = "SHIPLAP_PROGRESS", global = true, help_heading = "Global options")]
+    pub progress: ProgressKind,
+    /// Print the result as JSON, on standard output
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ProgressKind {
+    /// tty on a terminal, plain elsewhere
+    #[default]
+    Auto,
+    /// A line for each running step, that moves
+    Tty,
+    /// Every line of every step
+    Plain,
+    /// A JSON object a line
+    Json,
+    /// Nothing but errors
+    Quiet,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Init(commands::init::Args),
+    Build(commands::build::Args),
+    Plan(commands::plan::Args),
+    Release(commands::release::Args),
+    Releases(commands::releases::Args),
+    Deploy(commands::deploy::Args),
+    Rollback(commands::rollback::Args),
+    Status(commands::status::Args),
+    Tags(commands::tags::Args),
+    Images(commands::images::Args),
+    Import(commands::import::Args),
+    Export(commands::export::Args),
+    Push(commands::push::Args),
+    Pull(commands::pull::Args),
+    Doctor(commands::doctor::Args),
+    Completions(commands::completions::Args),
+}
+
+/// Reads the command line; shows help and ends the process where that is asked for or needed.
+pub fn parse() -> Cli {
+    Cli::parse()
+}

@@ -1,0 +1,223 @@
+//! `shiplap build`
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+use shiplap_builder::build::{Built, Outcome, StepInfo};
+use shiplap_cache::ImageId;
+use shiplap_manifests::names::ImageName;
+use shiplap_registry::{Compression, Images, PackOptions, Reference};
+
+use crate::app::App;
+use crate::failure::{Failure, Kind, Result, build_failure};
+use crate::output;
+use crate::release_images::request;
+
+pub mod flags;
+mod outputs;
+
+pub use flags::Flags;
+
+/// Build an image from a directory, or the images of an instance
+///
+/// With a directory it does what `docker buildx build` does with the same flags. With the name of an instance, or nothing where
+/// shiplap.toml has one instance, it builds the images of that instance. What is built stays in the store; `shiplap release`
+/// tags it, `shiplap export` and `--push` take it elsewhere.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A directory, or an instance of shiplap.toml
+    #[arg(value_name = "DIR|INSTANCE")]
+    what: Option<String>,
+    /// Only this image of the instance; can be given several times
+    #[arg(long, value_name = "NAME")]
+    image: Vec<ImageName>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// What to build: a directory, or images of an instance.
+pub enum What {
+    Directory(PathBuf),
+    Instance(String),
+}
+
+/// Decides what a word on the command line means: a directory if there is one, else an instance.
+pub fn what(app: &App, given: Option<&str>) -> Result<What> {
+    match given {
+        Some(given) if Path::new(given).is_dir() => Ok(What::Directory(given.into())),
+        Some(given) if given.contains('/') || given.starts_with('.') => {
+            Err(Failure::new(Kind::Missing, format!("there is no directory {given}")))
+        }
+        Some(given) => Ok(What::Instance(given.to_owned())),
+        None => only_instance(app).map(What::Instance),
+    }
+}
+
+/// The instance that is meant when none is named.
+pub fn only_instance(app: &App) -> Result<String> {
+    let config = app.need_config()?;
+    let names: Vec<&str> = config.instances.keys().map(|name| name.as_str()).collect();
+    match names.as_slice() {
+        [only] => Ok((*only).to_owned()),
+        _ => Err(Failure::new(Kind::Usage, "which instance?").hint(format!(
+            "{} has {}",
+            config.path.display(),
+            names.join(", ")
+        ))),
+    }
+}
+
+/// The result of one image, for `--json`.
+#[derive(Debug, Serialize)]
+struct Report {
+    image: Option<ImageName>,
+    id: ImageId,
+    names: Vec<String>,
+    cached: usize,
+    reused: usize,
+    ran: usize,
+    steps: Vec<Step>,
+    warnings: Vec<shiplap_builder::plan::Warning>,
+}
+
+#[derive(Debug, Serialize)]
+struct Step {
+    #[serde(flatten)]
+    info: StepInfo,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
+    let images = app.images()?;
+    let began = std::time::Instant::now();
+    let mut reports = Vec::new();
+    match what(app, args.what.as_deref())? {
+        What::Directory(context) => {
+            if let Some(image) = args.image.first() {
+                return Err(Failure::new(
+                    Kind::Usage,
+                    format!("--image {image} goes with an instance, not with a directory"),
+                ));
+            }
+            let request = args.flags.request(&context)?;
+            let built = build(app, &images, request, None).await?;
+            let names = name(&images, &built, &args.flags.tag)?;
+            outputs::write(app, &images, &args.flags, &built, &names).await?;
+            reports.push(report(None, built, &names));
+        }
+        What::Instance(name) => {
+            args.flags.refuse_for_instance()?;
+            let config = app.need_config()?;
+            let (instance_name, instance) = config.instance(&name)?;
+            for image in &args.image {
+                if !instance.image.contains_key(image) {
+                    let known: Vec<_> = instance.image.keys().map(ImageName::as_str).collect();
+                    return Err(Failure::new(Kind::Missing, format!("{name} has no image `{image}`"))
+                        .hint(format!("it has {}", known.join(", "))));
+                }
+            }
+            let several = instance.image.len() > 1;
+            for (image, settings) in
+                instance.image.iter().filter(|(n, _)| args.image.is_empty() || args.image.contains(n))
+            {
+                let request = args.flags.adjust(request(&config, settings)?);
+                let built = build(app, &images, request, several.then_some(image.as_str())).await?;
+                let names = self::name(&images, &built, &[local_name(instance_name, image)])?;
+                reports.push(report(Some(image.clone()), built, &names));
+            }
+        }
+    }
+    app.progress.finish();
+    if let (Some(path), Some(report)) = (&args.flags.iidfile, reports.first()) {
+        std::fs::write(path, report.id.to_string())
+            .map_err(|e| Failure::new(Kind::Failed, format!("cannot write {}: {e}", path.display())))?;
+    }
+    show(app, args, &reports, began.elapsed().as_millis() as u64)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The moving local name of an instance's newest build.
+fn local_name(instance: &shiplap_manifests::names::InstanceName, image: &ImageName) -> String {
+    format!("shiplap.local/{instance}/{image}:latest")
+}
+
+/// Builds, with errors shown at their place.
+pub async fn build(
+    app: &App,
+    images: &Images,
+    request: shiplap_builder::build::Request,
+    image: Option<&str>,
+) -> Result<Built> {
+    let (dockerfile, text) = (request.dockerfile.clone(), request.dockerfile_text.clone());
+    let watch = app.progress.watch(image);
+    app.builder(images).build(request, watch).await.map_err(|error| {
+        app.progress.finish();
+        let text = text.unwrap_or_else(|| std::fs::read_to_string(&dockerfile).unwrap_or_default());
+        build_failure(error, &dockerfile, &text)
+    })
+}
+
+fn name(images: &Images, built: &Built, tags: &[String]) -> Result<Vec<Reference>> {
+    let references: Vec<Reference> = tags.iter().map(|tag| tag.parse()).collect::<std::result::Result<_, _>>()?;
+    for reference in &references {
+        images.name(reference, &built.id)?;
+    }
+    Ok(references)
+}
+
+fn report(image: Option<ImageName>, built: Built, names: &[Reference]) -> Report {
+    let count = |wanted: fn(&Outcome) -> bool| built.steps.iter().filter(|(_, outcome)| wanted(outcome)).count();
+    Report {
+        image,
+        id: built.id,
+        names: names.iter().map(Reference::familiar).collect(),
+        cached: count(|o| matches!(o, Outcome::Cached)),
+        reused: count(|o| matches!(o, Outcome::Reused)),
+        ran: count(|o| matches!(o, Outcome::Ran { .. })),
+        steps: built.steps.into_iter().map(|(info, outcome)| Step { info, outcome }).collect(),
+        warnings: built.warnings,
+    }
+}
+
+fn show(app: &App, args: &Args, reports: &[Report], millis: u64) -> Result<()> {
+    if app.global.json {
+        return output::json(&BTreeMap::from([("images", reports)]));
+    }
+    for report in reports {
+        if args.flags.quiet {
+            output::line(&report.id.to_string());
+            continue;
+        }
+        for warning in &report.warnings {
+            let at = warning.at.map(|at| format!(" (line {})", at.line_start)).unwrap_or_default();
+            eprintln!("warning: {}: {}{at}", warning.code, warning.message);
+        }
+        let name = report.names.first().cloned().unwrap_or_else(|| "no name".to_owned());
+        let reused = report.cached + report.reused;
+        output::line(&format!("{}  {name}  {reused} steps reused, {} run", report.id.short(), report.ran));
+    }
+    if !args.flags.quiet {
+        eprintln!("built in {}", output::duration(millis));
+    }
+    Ok(())
+}
+
+/// How images are packed.
+pub fn pack_options(compression: Option<shiplap_manifests::config::Compression>) -> Result<PackOptions> {
+    use shiplap_manifests::config::Compression as Wanted;
+    let compression = match compression.unwrap_or_default() {
+        Wanted::Zstd => Compression::Zstd,
+        Wanted::Gzip => Compression::Gzip,
+    };
+    // https://reproducible-builds.org/specs/source-date-epoch/
+    let clamp = match std::env::var("SOURCE_DATE_EPOCH") {
+        Err(_) => None,
+        Ok(text) => Some(text.parse().map_err(|_| {
+            Failure::new(Kind::Usage, format!("SOURCE_DATE_EPOCH is `{text}`, not a number of seconds"))
+        })?),
+    };
+    Ok(PackOptions { compression, clamp })
+}

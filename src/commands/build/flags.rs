@@ -1,0 +1,297 @@
+//! The flags of `docker buildx build`, in their own spelling.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use shiplap_builder::build::Request;
+use shiplap_builder::dockerfile::BuildOptions;
+use shiplap_builder::plan::{BuildContext, Network, Platform};
+
+use crate::failure::{Failure, Kind, Result};
+
+/// What the build takes from the command line.
+#[derive(Debug, clap::Args)]
+pub struct Flags {
+    /// The Dockerfile [default: DIR/Dockerfile]; `-` reads it from standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// A name for the image, NAME[:TAG]; can be given several times
+    #[arg(short, long, value_name = "NAME")]
+    pub tag: Vec<String>,
+    /// The stage to build
+    #[arg(long, value_name = "STAGE")]
+    pub target: Option<String>,
+    /// The value of an ARG; without a value it is taken from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub build_arg: Vec<String>,
+    /// A further context: a folder, docker-image://NAME, oci-layout://DIR or a git URL
+    #[arg(long, value_name = "NAME=PLACE")]
+    pub build_context: Vec<String>,
+    /// A secret for RUN --mount=type=secret: id=ID[,src=FILE|,env=NAME]
+    #[arg(long, value_name = "SPEC")]
+    pub secret: Vec<String>,
+    /// An SSH agent for RUN --mount=type=ssh: default[=SOCKET]
+    #[arg(long, value_name = "ID[=SOCKET]", num_args = 0..=1, default_missing_value = "default")]
+    pub ssh: Vec<String>,
+    /// A line for /etc/hosts in steps
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    pub add_host: Vec<String>,
+    /// The network of steps that do not say
+    #[arg(long, value_enum, default_value_t)]
+    pub network: NetworkMode,
+    /// The platform to build for
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<String>,
+    /// The size of /dev/shm in steps, as in 64m
+    #[arg(long, value_name = "SIZE")]
+    pub shm_size: Option<String>,
+    /// A label for the image
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub label: Vec<String>,
+    /// Run every step
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Ask registries for base images that are in the store
+    #[arg(long)]
+    pub pull: bool,
+    /// Push the image under its names
+    #[arg(long)]
+    pub push: bool,
+    /// Write the image to a file: type=oci|docker|tar,dest=FILE
+    #[arg(short, long, value_name = "SPEC")]
+    pub output: Vec<String>,
+    /// How layers are compressed when the image is packed
+    #[arg(long, value_name = "KIND")]
+    pub compression: Option<CompressionKind>,
+    /// Write the image's id to a file
+    #[arg(long, value_name = "FILE")]
+    pub iidfile: Option<PathBuf>,
+    /// Print only the image's id
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `--network`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum NetworkMode {
+    /// The host's network
+    #[default]
+    Default,
+    /// The host's network
+    Host,
+    /// Loopback only
+    None,
+}
+
+/// `--compression`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CompressionKind {
+    /// Small and fast; engines since Docker 23 and containerd 1.5 read it
+    Zstd,
+    /// For older engines
+    Gzip,
+}
+
+impl CompressionKind {
+    pub fn config(self) -> shiplap_manifests::config::Compression {
+        match self {
+            Self::Zstd => shiplap_manifests::config::Compression::Zstd,
+            Self::Gzip => shiplap_manifests::config::Compression::Gzip,
+        }
+    }
+}
+
+fn wrong(flag: &str, value: &str, expected: &str) -> Failure {
+    Failure::new(Kind::Usage, format!("{flag} {value}: expected {expected}"))
+}
+
+impl Flags {
+    /// The request for a directory.
+    pub fn request(&self, context: &Path) -> Result<Request> {
+        let (dockerfile, text) = match &self.file {
+            Some(file) if file.as_os_str() == "-" => {
+                let text = std::io::read_to_string(std::io::stdin()).map_err(|e| {
+                    Failure::new(Kind::Failed, format!("cannot read the Dockerfile from standard input: {e}"))
+                })?;
+                (context.join("Dockerfile"), Some(text))
+            }
+            Some(file) => (file.clone(), None),
+            None => (context.join("Dockerfile"), None),
+        };
+        let options = BuildOptions {
+            target: self.target.clone(),
+            build_args: self.build_args()?,
+            build_contexts: contexts(self.build_context.iter().map(|text| pair("--build-context", text)))?,
+            platform: platform(self.platform.as_deref())?,
+            ..BuildOptions::default()
+        };
+        Ok(self.adjust(Request {
+            context: context.to_owned(),
+            dockerfile,
+            dockerfile_text: text,
+            options,
+            secrets: self.secrets()?,
+            ssh: self.agents()?,
+            extra_hosts: self.hosts()?,
+            network: Network::Default,
+            shm_size: self.shm_size.as_deref().map(shm_size).transpose()?,
+            ulimits: Vec::new(),
+            labels: self.label.iter().map(|text| pair("--label", text)).collect::<Result<_>>()?,
+            no_cache: false,
+            pull: false,
+        }))
+    }
+
+    /// The flags that also go with an instance.
+    pub fn adjust(&self, request: Request) -> Request {
+        let network = match self.network {
+            NetworkMode::Default => request.network,
+            NetworkMode::Host => Network::Host,
+            NetworkMode::None => Network::None,
+        };
+        Request { network, no_cache: self.no_cache, pull: self.pull, ..request }
+    }
+
+    /// What shiplap.toml says for an instance cannot be said on the command line too.
+    pub fn refuse_for_instance(&self) -> Result<()> {
+        let given = [
+            ("--file", self.file.is_some()),
+            ("--tag", !self.tag.is_empty()),
+            ("--target", self.target.is_some()),
+            ("--build-arg", !self.build_arg.is_empty()),
+            ("--build-context", !self.build_context.is_empty()),
+            ("--secret", !self.secret.is_empty()),
+            ("--platform", self.platform.is_some()),
+            ("--label", !self.label.is_empty()),
+            ("--push", self.push),
+            ("--output", !self.output.is_empty()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => {
+                Err(Failure::new(Kind::Usage, format!("{flag} goes with a directory, not with an instance"))
+                    .hint("for an instance it stands in shiplap.toml; `shiplap release` tags and pushes"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn build_args(&self) -> Result<BTreeMap<String, String>> {
+        let mut args = BTreeMap::new();
+        for text in &self.build_arg {
+            match text.split_once('=') {
+                Some((name, value)) => drop(args.insert(name.to_owned(), value.to_owned())),
+                // As docker does: from the environment, and not at all when it is not there either.
+                None => drop(std::env::var(text).ok().and_then(|value| args.insert(text.clone(), value))),
+            }
+        }
+        Ok(args)
+    }
+
+    fn secrets(&self) -> Result<BTreeMap<String, Vec<u8>>> {
+        let mut secrets = BTreeMap::new();
+        for text in &self.secret {
+            let fields = fields("--secret", text)?;
+            let id = fields.get("id").ok_or_else(|| wrong("--secret", text, "id=ID"))?.clone();
+            let file = fields.get("src").or_else(|| fields.get("source"));
+            let value = match (file, fields.get("env")) {
+                (Some(file), _) => std::fs::read(file).map_err(|e| {
+                    Failure::new(Kind::Missing, format!("cannot read the secret {id} from {file}: {e}"))
+                })?,
+                (None, Some(name)) => environment(&id, name)?,
+                // Docker's rule for a bare id: the variable of that name, else the file.
+                (None, None) => match std::env::var(&id) {
+                    Ok(value) => value.into_bytes(),
+                    Err(_) => std::fs::read(&id).map_err(|_| {
+                        Failure::new(
+                            Kind::Missing,
+                            format!("the secret {id}: neither a variable nor a file has that name"),
+                        )
+                    })?,
+                },
+            };
+            secrets.insert(id, value);
+        }
+        Ok(secrets)
+    }
+
+    fn agents(&self) -> Result<BTreeMap<String, PathBuf>> {
+        let mut agents = BTreeMap::new();
+        for text in &self.ssh {
+            let (id, socket) = match text.split_once('=') {
+                Some((id, socket)) => (id, PathBuf::from(socket)),
+                None => {
+                    let socket = std::env::var_os("SSH_AUTH_SOCK");
+                    let missing =
+                        || Failure::new(Kind::Missing, "--ssh: SSH_AUTH_SOCK is not set").hint("start an ssh-agent");
+                    (text.as_str(), PathBuf::from(socket.ok_or_else(missing)?))
+                }
+            };
+            agents.insert(id.to_owned(), socket);
+        }
+        Ok(agents)
+    }
+
+    fn hosts(&self) -> Result<Vec<(String, String)>> {
+        let parse = |text: &String| {
+            let split = text.split_once('=').or_else(|| text.split_once(':'));
+            split
+                .map(|(name, address)| (name.to_owned(), address.to_owned()))
+                .ok_or_else(|| wrong("--add-host", text, "NAME:ADDRESS"))
+        };
+        self.add_host.iter().map(parse).collect()
+    }
+}
+
+/// A secret in a variable.
+pub fn environment(id: &str, name: &str) -> Result<Vec<u8>> {
+    use std::os::unix::ffi::OsStringExt;
+    let missing = || Failure::new(Kind::Missing, format!("the secret {id}: the variable {name} is not set"));
+    Ok(std::env::var_os(name).ok_or_else(missing)?.into_vec())
+}
+
+/// Named contexts.
+pub fn contexts(given: impl Iterator<Item = Result<(String, String)>>) -> Result<BTreeMap<String, BuildContext>> {
+    given
+        .map(|pair| {
+            let (name, place) = pair?;
+            let context = BuildContext::parse(&place)
+                .map_err(|e| Failure::new(Kind::Usage, format!("the build context {name}: {e}")))?;
+            Ok((name, context))
+        })
+        .collect()
+}
+
+/// A platform, this machine's by default.
+pub fn platform(given: Option<&str>) -> Result<Platform> {
+    match given {
+        None => Ok(Platform::host()),
+        Some(text) => text.parse().map_err(|e| Failure::new(Kind::Usage, format!("the platform {text}: {e}"))),
+    }
+}
+
+fn pair(flag: &str, text: &str) -> Result<(String, String)> {
+    let (name, value) = text.split_once('=').ok_or_else(|| wrong(flag, text, "NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// `name=value,name=value`.
+pub fn fields(flag: &str, text: &str) -> Result<BTreeMap<String, String>> {
+    text.split(',').map(|field| pair(flag, field)).collect()
+}
+
+fn shm_size(text: &str) -> Result<u64> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches('b').trim_end_matches(['k', 'm', 'g']);
+    let unit = match lower.trim_end_matches('b').as_bytes().last() {
+        Some(b'k') => 1 << 10,
+        Some(b'm') => 1 << 20,
+        Some(b'g') => 1 << 30,
+        _ => 1,
+    };
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(unit))
+        .ok_or_else(|| wrong("--shm-size", text, "a size, as in 64m"))
+}

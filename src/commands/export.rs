@@ -1,0 +1,108 @@
+//! `shiplap export`
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use shiplap_registry::{Image, Images, PackOptions, Reference, archive};
+
+use crate::app::App;
+use crate::commands::build::flags::CompressionKind;
+use crate::commands::build::pack_options;
+use crate::failure::{Failure, Kind, Result};
+use crate::output;
+
+/// Write an image of the store to a file
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The image
+    name: Reference,
+    /// The file, or the folder for an OCI layout; `-` writes to standard output
+    dest: PathBuf,
+    /// What is written
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// How layers are compressed
+    #[arg(long, value_name = "KIND")]
+    compression: Option<CompressionKind>,
+}
+
+/// The formats of images as files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// A folder in the OCI image layout
+    #[default]
+    OciLayout,
+    /// A tar of an OCI image layout
+    OciArchive,
+    /// What `docker load` reads
+    DockerArchive,
+    /// A tar of all files, as a container sees them
+    Rootfs,
+}
+
+pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
+    let images = app.images()?;
+    let image = find(&images, &args.name)?;
+    let options = pack_options(args.compression.map(CompressionKind::config))?;
+    write(app, &images, &image, std::slice::from_ref(&args.name), args.format, &options, &args.dest)?;
+    app.progress.finish();
+    if args.dest.as_os_str() != "-" {
+        output::line(&args.dest.display().to_string());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The image of a name in the store.
+pub fn find(images: &Images, name: &Reference) -> Result<Image> {
+    match images.resolve(name)? {
+        Some(id) => Ok(images.load(&id)?),
+        None => Err(Failure::new(Kind::Missing, format!("there is no image {} in the store", name.familiar()))
+            .hint("`shiplap images` and `shiplap tags` list them; `shiplap pull` gets one")),
+    }
+}
+
+/// Writes an image in a format. A file is there whole or not at all.
+pub fn write(
+    app: &App,
+    images: &Images,
+    image: &Image,
+    names: &[Reference],
+    format: Format,
+    options: &PackOptions,
+    dest: &Path,
+) -> Result<()> {
+    let store = images.store();
+    if format == Format::OciLayout {
+        let packed = images.pack(image, options, &*app.progress)?;
+        return Ok(archive::export_layout(store, &packed, names, dest)?);
+    }
+    let to = |out: &mut dyn Write| -> Result<()> {
+        match format {
+            Format::Rootfs => archive::export_rootfs(store, image, options.clamp, out)?,
+            Format::DockerArchive => {
+                archive::export_docker(store, &images.pack(image, options, &*app.progress)?, names, out)?
+            }
+            _ => archive::export_layout_tar(store, &images.pack(image, options, &*app.progress)?, names, out)?,
+        }
+        Ok(())
+    };
+    let failed = |e: std::io::Error| Failure::new(Kind::Failed, format!("cannot write {}: {e}", dest.display()));
+    if dest.as_os_str() == "-" {
+        let mut out = std::io::stdout().lock();
+        return to(&mut out).and_then(|()| out.flush().map_err(failed));
+    }
+    if dest.exists() && !dest.is_file() {
+        // A device or a pipe is written to as it is.
+        let mut out = BufWriter::new(File::options().write(true).open(dest).map_err(failed)?);
+        return to(&mut out).and_then(|()| out.flush().map_err(failed));
+    }
+    let folder = dest.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut out =
+        BufWriter::with_capacity(1 << 20, shiplap_cache::durable::DurableFile::new_in(folder).map_err(failed)?);
+    to(&mut out)?;
+    let file = out.into_inner().map_err(|e| failed(e.into_error()))?;
+    file.for_people().and_then(|file| file.persist(dest)).map_err(failed)
+}

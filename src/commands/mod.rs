@@ -1,0 +1,18 @@
+//! One file a verb.
+
+pub mod build;
+pub mod completions;
+pub mod deploy;
+pub mod doctor;
+pub mod export;
+pub mod images;
+pub mod import;
+pub mod init;
+pub mod plan;
+pub mod pull;
+pub mod push;
+pub mod release;
+pub mod releases;
+pub mod rollback;
+pub mod status;
+pub mod tags;

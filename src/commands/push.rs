@@ -1,0 +1,50 @@
+//! `shiplap push`
+
+use std::process::ExitCode;
+
+use shiplap_registry::Reference;
+
+use super::export::find;
+use crate::app::App;
+use crate::commands::build::flags::CompressionKind;
+use crate::commands::build::pack_options;
+use crate::failure::Result;
+use crate::output;
+
+/// Push an image of the store to its registry
+///
+/// Only what the registry lacks is sent. A release tag that stands for another image there is refused.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The image
+    name: Reference,
+    /// Push it under this name instead
+    #[arg(long = "as", value_name = "NAME")]
+    other: Option<Reference>,
+    /// How layers are compressed
+    #[arg(long, value_name = "KIND")]
+    compression: Option<CompressionKind>,
+}
+
+pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
+    let images = app.images()?;
+    let digest = match images.tag_digest(&args.name)? {
+        // What was released is pushed as it is.
+        Some(digest) => digest,
+        None => {
+            let options = pack_options(args.compression.map(CompressionKind::config))?;
+            images.pack(&find(&images, &args.name)?, &options, &*app.progress)?.manifest.digest
+        }
+    };
+    let target = args.other.as_ref().unwrap_or(&args.name);
+    let pushed = app.client().push(&images, &digest, target).await?;
+    app.progress.finish();
+    if app.global.json {
+        let report = serde_json::json!({"name": target.to_string(), "digest": pushed.digest, "sent": pushed.sent, "present": pushed.present});
+        output::json(&report)?;
+    } else {
+        output::line(&format!("{}@{}", target.familiar(), pushed.digest));
+        output::line(&format!("{} sent, {} were there", output::size(pushed.sent), output::size(pushed.present)));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,141 @@
+//! `shiplap release`
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use serde::Serialize;
+use shiplap_builder::build::Outcome;
+use shiplap_manifests::draft::{Built, ReleaseRequest, VersionChoice};
+use shiplap_manifests::git::GitState;
+use shiplap_manifests::release::StepSummary;
+use shiplap_manifests::version::Bump;
+use shiplap_registry::Reference;
+
+use super::build;
+use crate::app::App;
+use crate::failure::{Failure, Kind, Result};
+use crate::output;
+use crate::release_images::{Check, inputs, owned_files, release_image, request};
+
+/// Build, tag, push and record the images of an instance as one release
+///
+/// The tag is VERSION-gCOMMIT and never moves. A release is all of the instance's images or none: it is there when the last of them
+/// is. The same release again, of the same commit, changes nothing.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The instance [default: the only one of shiplap.toml]
+    instance: Option<String>,
+    /// The version, as in 1.4.0
+    #[arg(conflicts_with = "bump")]
+    version: Option<String>,
+    /// Raise this part of the newest release's version
+    #[arg(long, value_name = "major|minor|patch")]
+    bump: Option<Bump>,
+    /// Release a tree with changes that are in no commit; the tag says so
+    #[arg(long)]
+    allow_dirty: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    #[serde(flatten)]
+    committed: shiplap_manifests::draft::Committed,
+    pushed_bytes: u64,
+    milliseconds: u64,
+}
+
+pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
+    let began = Instant::now();
+    let config = app.need_config()?;
+    // `release 1.0.0` in a folder with one instance.
+    let (name, version) = match (&args.instance, &args.version) {
+        (Some(text), None) if shiplap_manifests::version::parse(text).is_ok() => {
+            (build::only_instance(app)?, Some(text.clone()))
+        }
+        (Some(name), version) => (name.clone(), version.clone()),
+        (None, _) => (build::only_instance(app)?, None),
+    };
+    let (instance_name, instance) = config.instance(&name)?;
+    let version = match (version, args.bump) {
+        (Some(text), _) => VersionChoice::exact(&text)?,
+        (None, Some(bump)) => VersionChoice::Bump(bump),
+        (None, None) => {
+            return Err(Failure::new(Kind::Usage, "which version?")
+                .hint("name one, as in 1.4.0, or say --bump major|minor|patch"));
+        }
+    };
+    let images = app.images()?;
+    let mut history = app.history(&images)?;
+    let git = GitState::inspect(config.folder(), &owned_files(&config)).map_err(shiplap_manifests::Error::from)?;
+    let wanted = ReleaseRequest { version, allow_dirty: args.allow_dirty, creator: app.actor() };
+    let draft = history.prepare(instance_name, instance, &git, wanted)?;
+
+    let mut built =
+        Built { images: Vec::new(), inputs: BTreeMap::new(), steps: StepSummary::default(), migrations: None };
+    let options = build::pack_options(Some(config.build.compression))?;
+    let client = app.client();
+    let mut pushed_bytes = 0;
+    let mut packed = Vec::new();
+    for (image, settings) in &instance.image {
+        let one = build::build(app, &images, request(&config, settings)?, Some(image.as_str())).await?;
+        for (_, outcome) in &one.steps {
+            match outcome {
+                Outcome::Ran { .. } => built.steps.run += 1,
+                Outcome::Cached | Outcome::Reused => built.steps.reused += 1,
+            }
+        }
+        built.inputs.insert(image.clone(), inputs(&one, settings));
+        packed.push((image, settings, images.pack(&one.image, &options, &*app.progress)?, one));
+    }
+    // From here on the images must survive a power cut.
+    images.store().sync()?;
+    for (image, settings, packed, one) in &packed {
+        let reference = draft
+            .reference(image)
+            .ok_or_else(|| Failure::new(Kind::Failed, format!("the release has no image {image}")))?;
+        let digest = packed.manifest.digest;
+        let tagged: Reference =
+            images.tag(&reference.repository.to_string().parse()?, &reference.tag.to_string(), &digest)?;
+        if config.release.push.unwrap_or(settings.repository.registry().is_some()) {
+            pushed_bytes += client.push(&images, &digest, &tagged).await?.sent;
+        }
+        built.images.push(release_image(image, reference, packed, one));
+    }
+    built.steps.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let check = Check::new(&images);
+    let committed = history.commit(&draft, built, &check, &())?;
+    app.progress.finish();
+    let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let report = Report { committed, pushed_bytes, milliseconds };
+    if app.global.json {
+        output::json(&report)?;
+    } else {
+        show(&report);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(report: &Report) {
+    let release = &report.committed.release.release;
+    let word = if report.committed.created { "released" } else { "was released already" };
+    output::line(&format!("{} {} {word}", release.instance, release.tag));
+    for image in &release.images {
+        output::line(&format!(
+            "  {}  {}  {}",
+            image.reference.pinned(&image.digest),
+            image.platform,
+            output::size(image.size)
+        ));
+    }
+    output::line(&format!(
+        "  {} steps reused, {} run, {}",
+        release.steps.reused,
+        release.steps.run,
+        output::duration(report.milliseconds)
+    ));
+    if report.pushed_bytes > 0 {
+        output::line(&format!("  {} pushed", output::size(report.pushed_bytes)));
+    }
+    output::line(&format!("next: shiplap deploy {} {}", release.instance, release.version));
+}

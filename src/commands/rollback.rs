@@ -1,0 +1,88 @@
+//! `shiplap rollback`
+
+use std::process::ExitCode;
+
+use shiplap_manifests::deploy::Deployer;
+use shiplap_manifests::rollback::{Migrations, RollbackRequest};
+use shiplap_manifests::target;
+
+use crate::app::App;
+use crate::commands::deploy;
+use crate::failure::{Failure, Kind, Result};
+use crate::output;
+use crate::release_images::Check;
+
+/// Take an instance back to the release before, or to another that it ran
+///
+/// Builds nothing and pulls nothing. Every image of the release is checked first; then all deploy targets are written, or none.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The instance
+    instance: String,
+    /// The version to go back to [default: that of the newest deployment before the current one that succeeded]
+    version: Option<String>,
+    /// Why, for the record
+    #[arg(long, short = 'm', value_name = "TEXT")]
+    reason: Option<String>,
+    /// Fail unless this deployment is the current one
+    #[arg(long, value_name = "NUMBER")]
+    expect: Option<u64>,
+    /// Go back even though the current release has database migrations that the other lacks
+    #[arg(long)]
+    accept_migrations: bool,
+    /// Refuse automatic deploys until `--unhold`
+    #[arg(long)]
+    hold: bool,
+    /// Only lift the hold
+    #[arg(long, conflicts_with_all = ["hold", "version", "expect", "accept_migrations"])]
+    unhold: bool,
+}
+
+pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
+    let config = app.need_config()?;
+    let (instance, settings) = config.instance(&args.instance)?;
+    let images = app.images()?;
+    let mut history = app.history(&images)?;
+    if args.unhold {
+        if !history.lift_hold(instance)? {
+            return Err(Failure::new(Kind::Missing, format!("there is no hold on {instance}")));
+        }
+        output::line(&format!("the hold on {instance} is lifted"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let to = args
+        .version
+        .as_deref()
+        .map(shiplap_manifests::version::parse)
+        .transpose()
+        .map_err(shiplap_manifests::Error::from)?;
+    let targets = target::of_instance(&config, settings);
+    let check = Check::new(&images);
+    let mut deployer = Deployer { history: &mut history, instance, targets: &targets, check: &check, observer: &() };
+    let report = deployer.rollback(RollbackRequest {
+        to,
+        actor: app.actor(),
+        reason: args.reason.clone(),
+        expect: deploy::expect(args.expect),
+        accept_migrations: args.accept_migrations,
+        hold: args.hold,
+    })?;
+    if app.global.json {
+        output::json(&report)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    deploy::show(&report.deploy, &format!("is back (from {})", report.from));
+    match &report.migrations {
+        Migrations::Unknown => {
+            output::line("migrations: not known; check that the older code runs on the newer database")
+        }
+        Migrations::Beyond(migrations) if migrations.is_empty() => {}
+        Migrations::Beyond(migrations) => {
+            let names: Vec<String> = migrations.iter().map(ToString::to_string).collect();
+            output::line(&format!("migrations that stay applied: {}", names.join(", ")));
+        }
+    }
+    output::line("not rolled back:");
+    report.not_rolled_back.iter().for_each(|what| output::line(&format!("  {what}")));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,33 @@
+//! Results on standard output.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::failure::Result;
+
+/// Prints a result as JSON.
+pub fn json(value: &impl Serialize) -> Result<()> {
+    line(&serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// Prints a line. Nobody reading any more, as with `| head`, is no error.
+pub fn line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}");
+}
+
+/// Bytes for people, in powers of 1000 as Docker has them.
+pub fn size(bytes: u64) -> String {
+    indicatif::DecimalBytes(bytes).to_string()
+}
+
+/// Milliseconds for people.
+pub fn duration(millis: u64) -> String {
+    let seconds = millis as f64 / 1000.0;
+    match millis {
+        0..60_000 => format!("{seconds:.1}s"),
+        _ => format!("{}m{:02.0}s", millis / 60_000, seconds % 60.0),
+    }
+}

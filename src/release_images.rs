@@ -1,0 +1,123 @@
+//! Between the crates: what an instance's settings mean for a build, and what a build means for a release.
+
+use std::path::PathBuf;
+
+use shiplap_builder::build::{Built, Request};
+use shiplap_builder::dockerfile::BuildOptions;
+use shiplap_builder::plan::Network;
+use shiplap_cache::Digest;
+use shiplap_manifests::config::{Config, Deploy, Image, Secret};
+use shiplap_manifests::images::{ImageCheck, ImageProblem};
+use shiplap_manifests::names::{ImageName, Reference};
+use shiplap_manifests::release::{ImageInputs, ReleaseImage};
+use shiplap_registry::{Error, Images, Packed};
+
+use crate::commands::build::flags;
+use crate::failure::{Failure, Kind, Result};
+
+/// The build of an instance's image.
+pub fn request(config: &Config, image: &Image) -> Result<Request> {
+    let folder = config.folder();
+    let place = |text: &String| {
+        let is_path = !text.contains("://") && !text.starts_with("git@");
+        if is_path { folder.join(text).display().to_string() } else { text.clone() }
+    };
+    let contexts = image.build_contexts.iter().map(|(name, text)| Ok((name.clone(), place(text))));
+    let mut secrets = std::collections::BTreeMap::new();
+    for (id, secret) in &image.secrets {
+        let value = match secret {
+            Secret::Env(name) => flags::environment(id, name)?,
+            Secret::File(file) => std::fs::read(folder.join(file)).map_err(|e| {
+                Failure::new(Kind::Missing, format!("cannot read the secret {id} from {}: {e}", file.display()))
+            })?,
+        };
+        secrets.insert(id.clone(), value);
+    }
+    Ok(Request {
+        context: folder.join(&image.context),
+        dockerfile: folder.join(image.dockerfile_path()),
+        dockerfile_text: None,
+        options: BuildOptions {
+            target: image.target.clone(),
+            build_args: image.build_args.clone(),
+            build_contexts: flags::contexts(contexts)?,
+            platform: flags::platform(image.platform.as_deref())?,
+            ..BuildOptions::default()
+        },
+        secrets,
+        ssh: Default::default(),
+        extra_hosts: Vec::new(),
+        network: Network::Default,
+        shm_size: None,
+        ulimits: Vec::new(),
+        labels: Default::default(),
+        no_cache: false,
+        pull: false,
+    })
+}
+
+/// Files that a deploy writes: they do not make a tree dirty.
+pub fn owned_files(config: &Config) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for instance in config.instances.values() {
+        for deploy in &instance.deploy {
+            match deploy {
+                Deploy::Compose(target) => files.push(config.folder().join(&target.file)),
+                Deploy::Tutor(target) => {
+                    if let Some(root) = target.root.as_ref().or(instance.tutor_root.as_ref()) {
+                        let root = config.folder().join(root);
+                        files.extend([root.join("config.yml"), root.join("env")]);
+                    }
+                }
+            }
+        }
+    }
+    files
+}
+
+/// An image for the record.
+pub fn release_image(name: &ImageName, reference: Reference, packed: &Packed, built: &Built) -> ReleaseImage {
+    let platform = built.image.platform().map(|p| p.to_string()).unwrap_or_default();
+    ReleaseImage { name: name.clone(), reference, digest: packed.manifest.digest, platform, size: packed.size() }
+}
+
+/// What went into an image, for the record.
+pub fn inputs(built: &Built, settings: &Image) -> ImageInputs {
+    let inputs = &built.inputs;
+    ImageInputs {
+        dockerfile: Some(inputs.dockerfile),
+        target: settings.target.clone(),
+        base_images: Default::default(),
+        contexts: inputs.contexts.clone(),
+        sources: inputs.git.clone(),
+        facts: inputs.images.iter().map(|(name, id)| (format!("image {name}"), id.to_string())).collect(),
+    }
+}
+
+/// Looks images up in the store.
+pub struct Check<'a> {
+    images: &'a Images,
+}
+
+impl<'a> Check<'a> {
+    pub fn new(images: &'a Images) -> Self {
+        Self { images }
+    }
+}
+
+impl ImageCheck for Check<'_> {
+    fn check(&self, reference: &Reference, digest: &Digest) -> std::result::Result<(), ImageProblem> {
+        let unknown = |e: &dyn std::error::Error| ImageProblem::Unknown(e.to_string());
+        let name: shiplap_registry::Reference = reference.to_string().parse().map_err(|e| unknown(&e))?;
+        match self.images.tag_digest(&name).map_err(|e| unknown(&e))? {
+            None => return Err(ImageProblem::Missing),
+            Some(found) if found != *digest => return Err(ImageProblem::OtherDigest(found)),
+            Some(_) => {}
+        }
+        match self.images.check_whole(digest, false) {
+            Ok(_) => Ok(()),
+            Err(error @ Error::NotWhole { .. }) => Err(ImageProblem::Incomplete(error.to_string())),
+            Err(error) => Err(unknown(&error)),
+        }
+    }
+}
