@@ -126,6 +126,11 @@ impl Reference {
     pub fn pinned(&self, digest: &Digest) -> String {
         format!("{self}@{digest}")
     }
+
+    /// The reference that Docker understands by it: `campus/openedx:...` is `docker.io/campus/openedx:...`.
+    pub fn resolved(&self) -> Option<shiplap_registry::Reference> {
+        self.to_string().parse().ok()
+    }
 }
 
 impl fmt::Display for Reference {
@@ -223,6 +228,8 @@ mod tests {
         let reference: Reference = "localhost:5000/campus/openedx:1.0.0-g3f2c1ab09d4e".parse().unwrap();
         assert_eq!(reference.repository.as_str(), "localhost:5000/campus/openedx");
         assert_eq!(reference.to_string().parse::<Reference>().unwrap(), reference);
+        let hub: Reference = "campus/openedx:1.0.0-g3f2c1ab09d4e".parse().unwrap();
+        assert_eq!(hub.resolved().unwrap().to_string(), format!("docker.io/{hub}"));
         assert!("campus/openedx:latest".parse::<Reference>().is_err());
         assert!("campus/openedx".parse::<Reference>().is_err());
     }

@@ -43,7 +43,8 @@ impl History {
         let locks = folder.join("locks");
         std::fs::create_dir_all(&locks).map_err(|source| Error::Io { what: "make", path: locks.clone(), source })?;
         let path = folder.join("history.db");
-        let db = schema::open(&path)?;
+        // No instance is called so: a name begins with a letter or digit.
+        let db = schema::open(&path, &locks.join(".history"))?;
         Ok(Self { path, locks, db, blobs })
     }
 

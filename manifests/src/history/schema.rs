@@ -1,5 +1,6 @@
 //! The tables of `history.db`.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -84,35 +85,39 @@ BEGIN SELECT RAISE(ABORT, 'a deployment that ended never changes'); END;
 ";
 
 /// Opens the database, and makes its tables if it is new.
-pub(super) fn open(path: &Path) -> Result<Connection> {
+///
+/// Everyone looks under a shared lock on `gate`, and one at a time makes it new under an exclusive one: SQLite does not wait for others
+/// when it switches to WAL, it fails.
+pub(super) fn open(path: &Path, gate: &Path) -> Result<Connection> {
     let failed = |source| Error::Database { path: path.to_owned(), source };
+    let gate_failed = |source| Error::Io { what: "lock", path: gate.to_owned(), source };
+    let lock = File::options().write(true).create(true).truncate(false).open(gate).map_err(gate_failed)?;
+    lock.lock_shared().map_err(gate_failed)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = Connection::open_with_flags(path, flags).map_err(failed)?;
     db.busy_timeout(PATIENCE).map_err(failed)?;
     // Looked at before anything is set, which would write.
-    let is_new = check(&db, path)?;
-    if is_new {
-        db.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+    if is_new(&db, path)? {
+        lock.unlock().and_then(|()| lock.lock()).map_err(gate_failed)?;
+        // Another process may have made it meanwhile.
+        if is_new(&db, path)? {
+            db.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+            let tx = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+            tx.execute_batch(TABLES).map_err(failed)?;
+            tx.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
+            tx.pragma_update(None, "user_version", VERSION).map_err(failed)?;
+            tx.commit().map_err(failed)?;
+        }
     }
     db.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     db.pragma_update(None, "foreign_keys", true).map_err(failed)?;
     // The journal may hold lines of a file that `overwrite = true` replaces: gone is gone.
     db.pragma_update(None, "secure_delete", true).map_err(failed)?;
-    if is_new {
-        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        // Another process may have made them meanwhile.
-        if check(&tx, path)? {
-            tx.execute_batch(TABLES).map_err(failed)?;
-            tx.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
-            tx.pragma_update(None, "user_version", VERSION).map_err(failed)?;
-        }
-        tx.commit().map_err(failed)?;
-    }
     Ok(db)
 }
 
 /// Whether the database is new. One of something else or of a newer Shiplap is an error.
-fn check(db: &Connection, path: &Path) -> Result<bool> {
+fn is_new(db: &Connection, path: &Path) -> Result<bool> {
     let read = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => Error::NotAHistory(path.to_owned()),

@@ -26,6 +26,22 @@ fn a_newer_history_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+fn a_new_history_can_be_opened_by_many_at_once() {
+    for _ in 0..10 {
+        let dir = tempfile::tempdir().unwrap();
+        let barrier = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    barrier.wait();
+                    assert!(open(dir.path()).unwrap().instances().unwrap().is_empty());
+                });
+            }
+        });
+    }
+}
+
+#[test]
 fn a_database_of_something_else_and_a_file_that_is_none_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
