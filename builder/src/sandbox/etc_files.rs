@@ -7,8 +7,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 
+use rustix::mount::MountAttrFlags;
+
 use super::error::{Doing, Failure};
-use super::mounts::{READ_ONLY, STRICT, attach, clone_of_path, file_system};
+use super::mounts::{READ_ONLY, attach, clone_of_path, file_system};
 use super::spec::{Network, RunSpec};
 
 /// A file system in memory with one file a mount.
@@ -20,7 +22,7 @@ pub(super) struct Files<'a> {
 impl<'a> Files<'a> {
     /// Mounts it at `dir`, which the step never sees.
     pub(super) fn new(dir: &'a Path) -> Result<Self, Failure> {
-        file_system("tmpfs", &[("mode", "700")], STRICT)
+        file_system("tmpfs", &[("mode", "700")], MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)
             .and_then(|mount| attach(&mount, dir))
             .doing(|| "making a file system for generated files".to_owned())?;
         Ok(Self { dir, next: 0 })

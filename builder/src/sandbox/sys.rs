@@ -62,13 +62,23 @@ pub(super) unsafe fn close_inherited() -> io::Result<()> {
 /// Gives every signal its default action and blocks none, as a fresh process has it. The Rust runtime
 /// ignores `SIGPIPE`, and whoever started us may have ignored more; both would be inherited by the step.
 pub(super) fn reset_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: the default action runs no code of ours. Signals that cannot be set are refused.
+    // The kernel's `struct sigaction` and 64-bit signal set, all zero: the default action, no flags, no
+    // mask. Not by way of the C library, which keeps signals 32 and 33 to itself.
+    let default = [0u64; 4];
+    let none = 0u64;
+    for signal in 1..=64 {
+        // SAFETY: the structures outlive the calls, which only read them; the default action runs no
+        // code of ours. The two signals that cannot be set are refused.
         unsafe {
-            libc::signal(signal, libc::SIG_DFL);
+            let old = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, size_of_val(&none));
         }
     }
-    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+    // SAFETY: as above.
+    unsafe {
+        let old = std::ptr::null_mut::<u64>();
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, old, size_of_val(&none));
+    }
 }
 
 /// Leaves the session keyring of whoever runs the build behind, so that a step cannot read its keys.
