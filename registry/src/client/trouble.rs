@@ -14,6 +14,9 @@ pub(super) fn is_transient(error: &OciDistributionError) -> bool {
             envelope.errors.iter().any(|e| e.code == OciErrorCode::Toomanyrequests)
         }
         // Who refuses the connection is not there; anything else on the way may pass.
+        OciDistributionError::RequestError(e) if e.status().is_some() => {
+            e.status().is_some_and(|s| s.as_u16() == 429 || s.is_server_error())
+        }
         OciDistributionError::RequestError(e) => !refused(e) && !is_certificate(&chain(e)) && !e.is_builder(),
         OciDistributionError::IoError(_) => true,
         _ => false,
@@ -66,6 +69,12 @@ pub(super) fn explain(error: OciDistributionError, repository: &Repository, who:
     let registry = repository.registry().to_owned();
     let refused = |why: String| Trouble::Refused { registry: registry.clone(), who: who.to_owned(), why: short(&why) };
     match error {
+        // The look-up of a blob keeps the status in another place than all other calls.
+        OciDistributionError::RequestError(e) if e.status().is_some() => {
+            let code = e.status().map_or(0, |s| s.as_u16());
+            let url = e.url().map(ToString::to_string).unwrap_or_default();
+            explain(OciDistributionError::ServerError { code, url, message: String::new() }, repository, who)
+        }
         OciDistributionError::UnauthorizedError { .. } => refused("401 Unauthorized".into()),
         OciDistributionError::AuthenticationFailure(why) => refused(said(&why)),
         OciDistributionError::ServerError { code: code @ (401 | 403), message, .. } => {

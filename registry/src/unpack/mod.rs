@@ -177,15 +177,16 @@ impl Unpacker {
         };
         let mut file = std::fs::File::from(opened.map_err(|e| failed(path, e))?);
         let full = |source| TarProblem::Io { what: format!("{path} cannot be written"), source };
-        let mut end = 0;
-        for (offset, length) in tar.pieces().to_vec() {
-            if offset != end {
+        let pieces = tar.pieces().to_vec();
+        let sparse = pieces != [(0, head.size)];
+        for (offset, length) in pieces {
+            if sparse {
                 file.seek(SeekFrom::Start(offset)).map_err(full)?;
             }
             copy(tar, &mut file, length, path)?;
-            end = offset + length;
         }
-        if end != head.size {
+        if sparse {
+            // A hole at the end is no piece.
             file.set_len(head.size).map_err(full)?;
         }
         attributes::set_on_file(&file, head, path)
