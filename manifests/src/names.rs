@@ -97,12 +97,11 @@ string_name!(
 );
 
 impl Repository {
-    /// The registry's `host[:port]`, if the repository names one. Docker's rule: the first part is a host if it has a `.`, a `:`
-    /// or a capital, or is `localhost` (distribution/reference, `splitDockerDomain`).
+    /// The registry's `host[:port]`, if the repository names one. Docker's rule: the first part is a host if it has a `.` or `:`, or
+    /// is `localhost` (distribution/reference, `splitDockerDomain`).
     pub fn registry(&self) -> Option<&str> {
         let (host, _) = self.0.split_once('/')?;
-        let named = host == "localhost" || host.contains(['.', ':']) || host.chars().any(|c| c.is_ascii_uppercase());
-        named.then_some(host)
+        (host == "localhost" || host.contains(['.', ':'])).then_some(host)
     }
 
     /// The repository that Docker understands by it: `campus/openedx` is `docker.io/campus/openedx`.
@@ -219,7 +218,6 @@ mod tests {
         assert_eq!(registry("campus/openedx"), None);
         assert_eq!(registry("ghcr.io/openedx").as_deref(), Some("ghcr.io"));
         assert_eq!(registry("localhost/openedx").as_deref(), Some("localhost"));
-        assert_eq!(registry("Host/openedx").as_deref(), Some("Host"));
         assert_eq!(registry("host:5000/openedx").as_deref(), Some("host:5000"));
     }
 
