@@ -49,6 +49,9 @@ impl Source {
             let whole = File::open(path).at("read", path)?;
             let mut plain = decompress(whole).at("read", path)?.0;
             if let Err(e) = io::copy(&mut plain, &mut out) {
+                if e.kind() == io::ErrorKind::StorageFull {
+                    return Err(e).at("write", &at);
+                }
                 let problem = crate::tarball::TarProblem::reading(e, "the compressed archive");
                 return Err(Error::BadTar { archive: path.display().to_string(), problem });
             }

@@ -23,8 +23,6 @@ pub(super) type OciResult<T> = Result<T, OciDistributionError>;
 
 pub(super) struct Session {
     pub oci: oci_client::Client,
-    /// Uploads in pieces, for registries that refuse a blob in one.
-    pub chunked: oci_client::Client,
     pub repository: Repository,
     pub options: Arc<ClientOptions>,
     /// Held for reading by everything that runs in threads of its own.
@@ -68,10 +66,8 @@ impl Session {
         install_tls();
         let what = format!("log in to {}", repository.registry());
         let error = |trouble| RemoteError { repository: Box::new(repository.clone()), what: what.clone(), trouble };
-        let make = |monolithic| {
-            oci_client::Client::try_from(config(repository, monolithic)).map_err(|e| error(Trouble::Other(chain(&e))))
-        };
-        let (oci, chunked) = (make(true)?, make(false)?);
+        let oci =
+            oci_client::Client::try_from(config(repository, true)).map_err(|e| error(Trouble::Other(chain(&e))))?;
 
         let (credentials, registry) = (options.credentials.clone(), repository.registry().to_owned());
         // A helper is a program that may ask its user something.
@@ -94,13 +90,18 @@ impl Session {
                 })?)
             }
         };
-        let session =
-            Self { oci, chunked, repository: repository.clone(), options, running: Arc::default(), auth, who };
+        let session = Self { oci, repository: repository.clone(), options, running: Arc::default(), auth, who };
         let reference = session.any();
         // Fetches a token when the registry wants one, and says so when the password is wrong: later calls would only be refused.
         session.attempt(&what, || session.oci.auth(&reference, &session.auth, operation)).await?;
-        session.chunked.store_auth_if_needed(reference.resolve_registry(), &session.auth).await;
         Ok(session)
+    }
+
+    /// A client that uploads in pieces, for registries that refuse a blob in one.
+    pub(super) async fn chunked(&self) -> OciResult<oci_client::Client> {
+        let client = oci_client::Client::try_from(config(&self.repository, false))?;
+        client.store_auth_if_needed(self.any().resolve_registry(), &self.auth).await;
+        Ok(client)
     }
 
     /// A reference for calls that only look at the repository.

@@ -80,7 +80,7 @@ fn fill_base(at: &Path, text: &str) {
     std::fs::hard_link(at.join("usr/bin/tool"), at.join("usr/bin/again")).unwrap();
     std::fs::write(at.join("gone/x"), "x").unwrap();
     std::fs::write(at.join("hidden/x"), "x").unwrap();
-    let many: Vec<u8> = (0..3_000_000_u32).flat_map(|i| (i.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()).collect();
+    let many: Vec<u8> = (0..800_000_u32).flat_map(|i| (i.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()).collect();
     std::fs::write(at.join("large"), many).unwrap();
     std::fs::write(at.join("n".repeat(150)), "a long name").unwrap();
     std::fs::write(at.join("\u{fc}n\u{ef}code"), "").unwrap();

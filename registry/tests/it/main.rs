@@ -1,9 +1,12 @@
 //! The crate against real registries, real archives and hostile tars.
 
 mod archives;
+mod fake;
 mod fixture;
+mod odd;
 mod packing;
 mod peers;
+mod places;
 mod refusals;
 mod server;
 mod tars;

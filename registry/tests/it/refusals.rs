@@ -5,6 +5,7 @@ use std::path::Path;
 use shiplap_registry::auth::Credentials;
 use shiplap_registry::{Client, ClientOptions, Error, NoProgress, PackOptions, Platform, Trouble};
 
+use crate::fake::{Fake, answer};
 use crate::fixture::{client, home};
 use crate::server::{Server, free_port};
 
@@ -40,26 +41,11 @@ async fn when_the_look_up_fails_nothing_is_pushed() {
     let here = home();
     let (_, packed) = here.packed();
     // A server that answers every look-up with 503.
-    let port = broken_server(503);
-    let tag = format!("127.0.0.1:{port}/x:{RELEASE}").parse().unwrap();
+    let fake = Fake::start(|_| answer(503));
+    let tag = format!("127.0.0.1:{}/x:{RELEASE}", fake.port).parse().unwrap();
     let error = client().push(&here.images, &packed.manifest.digest, &tag).await.unwrap_err();
     assert!(matches!(trouble(&error), Trouble::Status { status: 503, .. }), "{error}");
-}
-
-/// Answers everything with one status, for as long as the test's process lives.
-fn broken_server(status: u16) -> u16 {
-    use std::io::{Read, Write};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let _ = stream.read(&mut [0; 4096]);
-            let answer = format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-            let _ = stream.write_all(answer.as_bytes());
-        }
-    });
-    port
+    assert!(fake.seen().iter().all(|r| r.method == "GET" || r.method == "HEAD"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

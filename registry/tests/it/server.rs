@@ -17,7 +17,7 @@ pub struct Server {
 impl Server {
     /// A registry for everybody.
     pub fn start() -> Self {
-        Self::with("")
+        Self::with(tempfile::tempdir().unwrap(), "", "")
     }
 
     /// A registry for one user.
@@ -25,28 +25,41 @@ impl Server {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("htpasswd");
         std::fs::write(&file, format!("{user}:{}\n", bcrypt::hash(password, 4).unwrap())).unwrap();
-        let server = Self::with(&format!("auth: {{htpasswd: {{realm: test, path: \"{}\"}}}}\n", file.display()));
-        drop(dir);
-        server
+        let auth = format!("auth: {{htpasswd: {{realm: test, path: \"{}\"}}}}\n", file.display());
+        Self::with(dir, "", &auth)
     }
 
-    fn with(more: &str) -> Self {
+    /// A registry with TLS and an authority of its own.
+    pub fn with_tls(name: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let more = match more.contains("htpasswd") {
-            true => {
-                let from = more.split('"').nth(1).unwrap();
-                std::fs::copy(from, dir.path().join("htpasswd")).unwrap();
-                more.replace(from, &dir.path().join("htpasswd").display().to_string())
-            }
-            false => String::new(),
-        };
+        let script = format!(
+            "set -e; cd '{}'
+             openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 2 -subj '/CN=test authority'
+             openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tls.key -out tls.csr -subj '/CN={name}'
+             printf 'subjectAltName=DNS:{name}' >ext
+             openssl x509 -req -in tls.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out tls.pem -days 2 -extfile ext",
+            dir.path().display()
+        );
+        let made = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let at = |file: &str| dir.path().join(file).display().to_string();
+        let tls = format!(", tls: {{certificate: \"{}\", key: \"{}\"}}", at("tls.pem"), at("tls.key"));
+        Self::with(dir, &tls, "")
+    }
+
+    /// The authority's certificate.
+    pub fn authority(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
+    }
+
+    fn with(dir: tempfile::TempDir, http: &str, more: &str) -> Self {
         // Between the choice of the port and the server's start another may take it: then another is chosen.
         for _ in 0..5 {
             let port = free_port();
             let config = dir.path().join("config.yml");
             let text = format!(
                 "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: \"{}\"}}, delete: {{enabled: true}}}}\n\
-                 http: {{addr: \"127.0.0.1:{port}\"}}\n{more}",
+                 http: {{addr: \"127.0.0.1:{port}\"{http}}}\n{more}",
                 dir.path().join("data").display()
             );
             std::fs::write(&config, text).unwrap();
