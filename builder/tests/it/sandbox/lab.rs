@@ -56,9 +56,10 @@ impl Lab {
         }
         fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
         fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
-        for applet in "sh cat echo ls id env grep stat mkdir rm mv ln touch sleep kill chmod chown test sort head tail wc \
+        for applet in
+            "sh cat echo ls id env grep stat mkdir rm mv ln touch sleep kill chmod chown test sort head tail wc \
                        readlink hostname nc ip ifconfig mknod mount true false ps awk cut tr sync find dd su seq umask"
-            .split_whitespace()
+                .split_whitespace()
         {
             symlink("busybox", root.join("bin").join(applet)).unwrap();
         }

@@ -173,19 +173,30 @@ fn a_failed_set_up_names_what_failed() {
     assert!(text.contains("not-there") && text.contains("No such file"), "{text}");
 }
 
-/// The design's limit is 10 ms from nothing to the step's first instruction and back; the tests' build
-/// is not optimised and the machine is shared, so the best of several runs is taken.
+/// The design's limit is 10 ms. Measured in processor time, this process's and its children's: the
+/// machine of the tests does other things meanwhile.
 #[test]
 fn starting_a_step_is_cheap() {
+    const RUNS: u32 = 40;
     let lab = Lab::new();
     let mut best = Duration::MAX;
-    for _ in 0..20 {
+    let before = processor_time();
+    for _ in 0..RUNS {
         let mut spec = lab.spec("");
         spec.argv = vec!["/bin/true".into()];
         let begun = Instant::now();
         run(&spec).unwrap().ok();
         best = best.min(begun.elapsed());
     }
-    println!("a step costs {best:?}");
-    assert!(best < Duration::from_millis(10), "{best:?}");
+    let each = (processor_time() - before) / RUNS;
+    println!("a step costs {each:?} of processor time, and {best:?} at best");
+    assert!(each < Duration::from_millis(10), "{each:?}");
+}
+
+/// User and system time of this process and its children: fields 14 to 17 of proc_pid_stat(5).
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks: u64 = fields.split_whitespace().skip(11).take(4).map(|field| field.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
 }
