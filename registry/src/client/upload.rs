@@ -38,7 +38,8 @@ impl Session {
         let sent = match sent {
             // Not every registry takes a blob in one piece.
             Err(e) if refuses_the_way(&e.trouble) => {
-                self.attempt(&what, || self.send(&self.chunked, store, blob)).await
+                let chunked = self.chunked().await.map_err(|e| self.explain(&what, e))?;
+                self.attempt(&what, || self.send(&chunked, store, blob)).await
             }
             sent => sent,
         };
