@@ -199,7 +199,9 @@ pub enum Trouble {
         why: String,
     },
     /// The credentials are wrong, or none were given.
-    #[error("{registry} refused {who} ({why}); log in with `docker login {registry}`")]
+    #[error(
+        "{registry} refused {who} ({why}); log in with `docker login {registry}`, and check the name: some registries say the same of a repository that is not there"
+    )]
     Refused {
         /// The registry.
         registry: String,

@@ -20,12 +20,8 @@ pub(super) fn import(images: &Images, source: &Source, options: &ImportOptions) 
         config.insert("created".into(), created.clone().into());
     }
     config.insert("config".into(), Value::Object(options.config.clone()));
-    let line = History {
-        created: options.created.clone(),
-        created_by: Some("shiplap import".into()),
-        comment: source.path().file_name().map(|n| format!("Imported from {}", n.to_string_lossy())),
-        ..History::default()
-    };
+    let line =
+        History { created: options.created.clone(), created_by: Some("shiplap import".into()), ..History::default() };
     let config = ConfigFile { config, history: vec![line], diff_ids: vec![diff_id] };
     // No blob is remembered: packed by us, equal files have equal bytes, however their tar was made.
     let image = adopt::assemble(images, config, None, vec![(None, step)], None)?;

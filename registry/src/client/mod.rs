@@ -29,6 +29,8 @@ pub struct ClientOptions {
     pub credentials: Credentials,
     /// Who is told how far things are.
     pub progress: Arc<dyn Progress>,
+    /// Registries, `host[:port]`, that are spoken to without TLS besides those on this machine.
+    pub plain_http: Vec<String>,
     /// How often something is tried before it is given up.
     pub attempts: u32,
     /// The pause before the second attempt; it doubles with each.
@@ -42,6 +44,7 @@ impl Default for ClientOptions {
         Self {
             credentials: Credentials::anonymous(),
             progress: Arc::new(NoProgress),
+            plain_http: Vec::new(),
             attempts: 5,
             backoff: Duration::from_millis(500),
             parallel: 4,

@@ -37,8 +37,12 @@ impl fmt::Debug for Session {
     }
 }
 
-fn config(repository: &Repository, monolithic: bool) -> ClientConfig {
-    let protocol = if repository.is_loopback() { ClientProtocol::Http } else { ClientProtocol::Https };
+fn is_plain(repository: &Repository, options: &ClientOptions) -> bool {
+    repository.is_loopback() || options.plain_http.iter().any(|r| r == repository.registry())
+}
+
+fn config(repository: &Repository, options: &ClientOptions, monolithic: bool) -> ClientConfig {
+    let protocol = if is_plain(repository, options) { ClientProtocol::Http } else { ClientProtocol::Https };
     ClientConfig {
         protocol,
         use_monolithic_push: monolithic,
@@ -66,8 +70,8 @@ impl Session {
         install_tls();
         let what = format!("log in to {}", repository.registry());
         let error = |trouble| RemoteError { repository: Box::new(repository.clone()), what: what.clone(), trouble };
-        let oci =
-            oci_client::Client::try_from(config(repository, true)).map_err(|e| error(Trouble::Other(chain(&e))))?;
+        let oci = oci_client::Client::try_from(config(repository, &options, true))
+            .map_err(|e| error(Trouble::Other(chain(&e))))?;
 
         let (credentials, registry) = (options.credentials.clone(), repository.registry().to_owned());
         // A helper is a program that may ask its user something.
@@ -83,7 +87,7 @@ impl Session {
                     RegistryOperation::Push => "pull,push",
                 };
                 let scope = format!("repository:{}:{access}", repository.path());
-                let scheme = if repository.is_loopback() { "http" } else { "https" };
+                let scheme = if is_plain(repository, &options) { "http" } else { "https" };
                 let access = token::exchange(&format!("{scheme}://{}", repository.registry()), &scope, &identity).await;
                 RegistryAuth::Bearer(access.map_err(|why| {
                     error(Trouble::Refused { registry: repository.registry().to_owned(), who: who.clone(), why })
@@ -99,7 +103,7 @@ impl Session {
 
     /// A client that uploads in pieces, for registries that refuse a blob in one.
     pub(super) async fn chunked(&self) -> OciResult<oci_client::Client> {
-        let client = oci_client::Client::try_from(config(&self.repository, false))?;
+        let client = oci_client::Client::try_from(config(&self.repository, &self.options, false))?;
         client.store_auth_if_needed(self.any().resolve_registry(), &self.auth).await;
         Ok(client)
     }

@@ -37,7 +37,11 @@ pub(super) fn time(text: &[u8]) -> Result<(i64, u32), String> {
     let seconds: i64 = whole.parse().map_err(|_| bad())?;
     let digits: String = fraction.chars().chain(std::iter::repeat('0')).take(9).collect();
     let nanos: u32 = digits.parse().map_err(|_| bad())?;
-    if whole.starts_with('-') && nanos > 0 { Ok((seconds - 1, 1_000_000_000 - nanos)) } else { Ok((seconds, nanos)) }
+    if whole.starts_with('-') && nanos > 0 {
+        Ok((seconds.saturating_sub(1), 1_000_000_000 - nanos))
+    } else {
+        Ok((seconds, nanos))
+    }
 }
 
 #[cfg(test)]

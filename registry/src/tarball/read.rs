@@ -9,6 +9,8 @@ use super::{TarProblem, sparse};
 const BLOCK: usize = 512;
 /// More than all extended attributes of a file can have; an archive must not make us allocate what it likes.
 const MAX_EXTENSION: u64 = 4 << 20;
+/// The map of a sparse file: some 50,000 pieces.
+const MAX_MAP: usize = 1 << 20;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -234,7 +236,7 @@ impl<R: Read> Reader<R> {
         let bad = |why: String| TarProblem::Header { offset, why };
         let mut text = Vec::new();
         loop {
-            if self.left < BLOCK as u64 || text.len() as u64 > MAX_EXTENSION {
+            if self.left < BLOCK as u64 || text.len() > MAX_MAP {
                 return Err(bad("the map of a sparse file is broken".into()));
             }
             text.extend_from_slice(&self.block_always("a sparse file's map")?);
@@ -258,7 +260,7 @@ impl<R: Read> Reader<R> {
 
     /// Passes over what is left of the current entry.
     fn skip(&mut self) -> Result<(), TarProblem> {
-        let left = self.left + self.padding;
+        let left = self.left.saturating_add(self.padding);
         let skipped = io::copy(&mut (&mut self.inner).take(left), &mut io::sink());
         let skipped = skipped.map_err(|e| TarProblem::reading(e, "an entry"))?;
         self.position += skipped;

@@ -187,6 +187,7 @@ fn an_authority_of_ones_own_is_trusted_through_ssl_cert_file() {
         return;
     }
     let server = crate::server::Server::with_tls(&name);
+    plain(&name);
     for (trusted, word) in [(true, "is not there"), (false, "not trusted")] {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap());
         child.args(["--exact", "odd::asks_for_a_tag", "--ignored", "--nocapture"]);
@@ -199,6 +200,16 @@ fn an_authority_of_ones_own_is_trusted_through_ssl_cert_file() {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success() && text.contains(word), "trusted {trusted}: {text}");
     }
+}
+
+/// Where TLS was turned off, there is none.
+fn plain(name: &str) {
+    let fake = Fake::start(|r| answer(if r.path == "/v2/" { 200 } else { 404 }));
+    let registry = format!("{name}:{}", fake.port);
+    let reference: Reference = format!("{registry}/x:t").parse().unwrap();
+    let client = Client::new(ClientOptions { plain_http: vec![registry], ..ClientOptions::default() });
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    assert_eq!(runtime.block_on(client.resolve(&reference)).unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

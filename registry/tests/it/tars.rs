@@ -234,6 +234,41 @@ fn what_is_no_tar_is_told_so() {
     assert!(matches!(error, TarProblem::Header { offset: 0, .. }), "{error}");
 }
 
+/// Whatever stands in a header: an error or something inside, never a panic, never something outside.
+#[test]
+fn any_byte_of_a_header_may_be_anything() {
+    let xattrs = vec![(b"user.a".to_vec(), b"b".to_vec())];
+    let whole = tar(&[
+        (head("d", Kind::Dir), ""),
+        (Head { uid: 4_000_000, mtime: -1, xattrs, ..head("d/f", Kind::File) }, "contents"),
+        (link("d/l", Kind::Symlink, "../../secret"), ""),
+        (link("d/h", Kind::HardLink, "d/f"), ""),
+    ]);
+    let mut state = 7_u64;
+    let mut random = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize
+    };
+    let room = Box_::new();
+    for _ in 0..3000 {
+        let mut bytes = whole.clone();
+        for _ in 0..=random() % 3 {
+            let at = random() % (bytes.len() - 1024);
+            bytes[at] = b"\0/.x1507SgLKx=\n \x80\xff"[random() % 18];
+        }
+        // Where a header was, its sum is made right again.
+        for block in bytes.chunks_mut(512).filter(|b| &b[257..262] == b"ustar") {
+            block[148..156].fill(b' ');
+            let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
+            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+        let _ = unpack(&bytes[..], &room.upper(), Overlay::detect());
+        room.outside_is_untouched();
+        std::fs::remove_dir_all(room.upper()).unwrap();
+        std::fs::create_dir(room.upper()).unwrap();
+    }
+}
+
 /// `tar(1)` writes every dialect; all must come out the same.
 #[test]
 fn all_dialects_of_gnu_tar_come_out_the_same() {
