@@ -50,6 +50,16 @@ pub enum Error {
         /// The image that should have got it.
         wanted: ImageId,
     },
+    /// A name stands for another manifest than it should.
+    #[error("{reference} is {existing}, not {wanted}")]
+    OtherDigest {
+        /// The name.
+        reference: Box<Reference>,
+        /// What it stands for.
+        existing: Digest,
+        /// What it should stand for.
+        wanted: Digest,
+    },
     /// A tag must be given and is not, or cannot be one.
     #[error(
         "`{tag}` cannot be a tag of {repository}: 1 to 128 letters, digits, `_`, `.` and `-`, the first no `.` or `-`"

@@ -1,5 +1,6 @@
 //! Pulling from and pushing to registries.
 
+mod check;
 mod download;
 mod pull;
 mod push;

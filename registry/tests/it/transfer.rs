@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use shiplap_registry::{Client, ClientOptions, Compression, Event, NoProgress, PackOptions, Platform};
+use shiplap_registry::{Client, ClientOptions, Compression, Error, Event, NoProgress, PackOptions, Platform, Trouble};
 
 use crate::fixture::{client, home};
 use crate::server::Server;
@@ -107,4 +107,45 @@ async fn a_digest_is_pulled_without_a_tag() {
     let pinned = repository.with_digest(packed.manifest.digest);
     assert_eq!(client().pull(&home().images, &pinned, &platform()).await.unwrap().manifest, packed.manifest.digest);
     assert_eq!(client().resolve(&repository.tagged("none").unwrap()).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_in_a_registry_is_checked_part_by_part() {
+    let server = Server::start();
+    let here = home();
+    let (_, packed) = here.packed();
+    let (manifest, client) = (packed.manifest.digest, client());
+    let tag = server.repository("x").tagged(RELEASE).unwrap();
+    let missing = client.check_whole(&tag, &manifest).await.unwrap_err();
+    assert!(matches!(&missing, Error::Remote(e) if matches!(e.trouble, Trouble::NotFound)), "{missing}");
+    client.push(&here.images, &manifest, &tag).await.unwrap();
+    client.check_whole(&tag, &manifest).await.unwrap();
+    let other = client.check_whole(&tag, &packed.config.digest).await.unwrap_err();
+    assert!(matches!(other, Error::OtherDigest { existing, .. } if existing == manifest));
+    std::fs::remove_file(server.blob(&packed.layers[1].digest)).unwrap();
+    let torn = client.check_whole(&tag, &manifest).await.unwrap_err();
+    assert!(matches!(torn, Error::NotWhole { digest, .. } if digest == packed.layers[1].digest));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_index_the_image_for_the_platform_is_pulled() {
+    let server = Server::start();
+    let here = home();
+    let options = PackOptions::default();
+    let amd = here.images.pack(&here.image_of("amd").0, &options, &NoProgress).unwrap();
+    let arm = here.images.pack(&here.image_of("arm").0, &options, &NoProgress).unwrap();
+    let entry = |packed: &shiplap_registry::Packed, arch: &str| {
+        let (media, digest, size) = (&packed.manifest.media_type, packed.manifest.digest, packed.manifest.size);
+        serde_json::json!({"mediaType": media, "digest": digest, "size": size, "platform": {"os": "linux", "architecture": arch}})
+    };
+    let media = "application/vnd.oci.image.index.v1+json";
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": media, "manifests": [entry(&amd, "amd64"), entry(&arm, "arm64")]});
+    let index = here.store().blobs().put(index.to_string().as_bytes()).unwrap();
+    let tag = server.repository("x").tagged("both").unwrap();
+    client().push(&here.images, &index, &tag).await.unwrap();
+    client().check_whole(&tag, &index).await.unwrap();
+    let pulled = client().pull(&home().images, &tag, &"linux/arm64/v8".parse().unwrap()).await.unwrap();
+    assert_eq!((pulled.manifest, pulled.index), (arm.manifest.digest, Some(index)));
+    let error = client().pull(&home().images, &tag, &"linux/s390x".parse().unwrap()).await.unwrap_err();
+    assert!(error.to_string().contains("linux/amd64, linux/arm64"), "{error}");
 }
