@@ -196,3 +196,56 @@ fn a_folder_that_is_no_layout_is_told_so() {
     let error = import(&home().images, dir.path(), &ImportOptions::default()).unwrap_err();
     assert!(matches!(error, Error::NoArchive { .. }), "{error}");
 }
+
+/// A `docker save` archive of these layers.
+fn saved(dir: &Path, layers: &[Vec<u8>], history: &serde_json::Value, damage: bool) -> PathBuf {
+    let diff_id = |l: &Vec<u8>| shiplap_cache::Digest::of(if damage { b"other" } else { l }).to_string();
+    let diff_ids: Vec<String> = layers.iter().map(diff_id).collect();
+    let config = serde_json::json!({"architecture": "amd64", "os": "linux", "config": {}, "history": history,
+        "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+    let names: Vec<String> = (0..layers.len()).map(|i| format!("l{i}/layer.tar")).collect();
+    let manifest = serde_json::json!([{"Config": "config.json", "RepoTags": null, "Layers": names}]);
+    let mut writer = shiplap_registry::tarball::Writer::new(Vec::new());
+    let mut add = |name: &str, bytes: &[u8]| {
+        let head = shiplap_registry::tarball::Head { size: bytes.len() as u64, ..head(name, Kind::File) };
+        writer.entry(&head, bytes).unwrap();
+    };
+    add("config.json", config.to_string().as_bytes());
+    names.iter().zip(layers).for_each(|(name, layer)| add(name, layer));
+    add("manifest.json", manifest.to_string().as_bytes());
+    write(dir, "saved.tar", &writer.finish().unwrap())
+}
+
+#[test]
+fn a_directory_without_an_entry_looks_as_in_the_layer_below() {
+    let (there, dir) = (home(), tempfile::tempdir().unwrap());
+    let open = shiplap_registry::tarball::Head { mode: 0o1777, uid: 7, ..head("tmp", Kind::Dir) };
+    let base = tar(&[(open, "")]);
+    let top = tar(&[(head("tmp/x", Kind::File), "x"), (head("new/y", Kind::File), "y")]);
+    let nothing = tar(&[]);
+    let history = serde_json::json!([{"created_by": "a"}, {"created_by": "b", "empty_layer": true}, {"created_by": "c"}, {"created_by": "d"}]);
+    let path = saved(dir.path(), &[base.clone(), nothing.clone(), top.clone()], &history, false);
+    let image = there.images.load(&import_into(&there, &path).image).unwrap();
+    let empty: Vec<bool> = image.history.iter().map(|h| h.empty_layer).collect();
+    assert_eq!((image.layers.len(), empty), (2, vec![false, true, true, false]));
+    let index = there.store().index(&image.layers[1]).unwrap();
+    let entry = |path: &str| index.entry(index.find(path.as_bytes()).unwrap());
+    assert_eq!((entry("tmp").mode, entry("tmp").uid, entry("tmp").mtime), (0o1777, 7, 1_600_000_000));
+    assert_eq!((entry("new").mode, entry("new").uid), (0o755, 0));
+    // The same tar over another base is another layer; over the same base it is known.
+    let other = tar(&[(head("tmp", Kind::Dir), "")]);
+    let path = saved(dir.path(), &[other, top.clone()], &serde_json::Value::Null, false);
+    let second = there.images.load(&import_into(&there, &path).image).unwrap();
+    assert_ne!(second.layers[1], image.layers[1]);
+    let path = saved(dir.path(), &[base, nothing, top], &history, false);
+    assert_eq!(there.images.load(&import_into(&there, &path).image).unwrap(), image);
+}
+
+#[test]
+fn a_layer_with_another_diff_id_is_refused() {
+    let (there, dir) = (home(), tempfile::tempdir().unwrap());
+    let path = saved(dir.path(), &[tar(&[(head("a", Kind::File), "a")])], &serde_json::Value::Null, true);
+    let error = import(&there.images, &path, &ImportOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::WrongDiffId { .. }), "{error}");
+    assert_eq!(there.kept(), (0, 0));
+}
