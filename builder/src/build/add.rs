@@ -70,7 +70,7 @@ async fn pick_git(
 
 /// An archive of the context becomes its content; anything else stays what it is.
 async fn unpacked(builder: &Arc<Builder>, picked: Picked) -> Result<Picked, StepError> {
-    let Picked::Tree { items, .. } = &picked else { return Ok(picked) };
+    let Picked::Tree { items, is_dir: false, .. } = &picked else { return Ok(picked) };
     let [item] = items.as_slice() else { return Ok(picked) };
     let at = item.at.clone();
     if !copy::is_archive(item).map_err(|source| StepError::Io { what: "read", path: at.clone(), source })? {
@@ -81,6 +81,7 @@ async fn unpacked(builder: &Arc<Builder>, picked: Picked) -> Result<Picked, Step
 }
 
 fn all_of(files: Files) -> Picked {
-    let items = files.below(&TreePath::root());
-    Picked::Tree { name: Vec::new(), parents: TreePath::root(), items, files }
+    let mut items = files.below(&TreePath::root());
+    items.retain(|item| !item.path.is_root());
+    Picked::Tree { name: Vec::new(), is_dir: true, parents: TreePath::root(), items, files }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Picked {
     Tree {
         /// The name that it gets in a directory; empty when its content is what is copied.
         name: Vec<u8>,
+        /// Whether it is a directory. Then the items are what is in it, for its own mode and owner are not copied.
+        is_dir: bool,
         /// With `--parents`: the directories to keep between the destination and the name.
         parents: TreePath,
         items: Vec<Item>,
@@ -31,7 +33,7 @@ pub(crate) enum Picked {
 
 impl Picked {
     fn is_dir(&self) -> bool {
-        matches!(self, Self::Tree { items, .. } if items.first().is_none_or(|i| i.entry.is_dir()))
+        matches!(self, Self::Tree { is_dir: true, .. })
     }
 
     /// What of it decides the result.
@@ -39,12 +41,10 @@ impl Picked {
         match self {
             Self::Tree { name, parents, items, .. } => {
                 let mut bytes = name.clone();
-                // A directory's own mode and owner are not copied, what is in it is.
-                let content = if self.is_dir() { items.get(1..).unwrap_or_default() } else { items };
                 bytes.push(u8::from(self.is_dir()));
                 bytes.extend_from_slice(parents.as_bytes());
                 bytes.push(0);
-                bytes.extend_from_slice(digest_items(content).as_bytes());
+                bytes.extend_from_slice(digest_items(items).as_bytes());
                 ContentHash::of(&bytes)
             }
             Self::Bytes { name, bytes, mode, .. } => {
@@ -93,6 +93,9 @@ pub(crate) fn pick(
                 }
                 let mut items = files.below(&resolved.path);
                 let is_dir = files.tree().is_dir(&resolved.path);
+                if is_dir {
+                    items.retain(|item| !item.path.is_root());
+                }
                 if !exclude.is_empty() {
                     items.retain(|item| {
                         let path = if item.path.is_root() {
@@ -102,11 +105,9 @@ pub(crate) fn pick(
                         } else {
                             item.path.clone()
                         };
-                        path.is_root()
-                            || (is_dir && item.path.is_root())
-                            || !exclude.matches(&String::from_utf8_lossy(path.as_bytes()))
+                        path.is_root() || !exclude.matches(&String::from_utf8_lossy(path.as_bytes()))
                     });
-                    if items.is_empty() {
+                    if items.is_empty() && !is_dir {
                         continue;
                     }
                 }
@@ -117,7 +118,7 @@ pub(crate) fn pick(
                     (true, true) => (Vec::new(), named.clone()),
                     (true, false) => (named.name().to_vec(), named.parent().unwrap_or_default()),
                 };
-                picked.push(Picked::Tree { name, parents: keep, items, files: files.clone() });
+                picked.push(Picked::Tree { name, is_dir, parents: keep, items, files: files.clone() });
             }
             // A name without wildcards must be there; a pattern that matches nothing is an error too, as in BuildKit.
             if picked.is_empty() && exclude.is_empty() { Err(missing()) } else { Ok(picked) }
@@ -178,13 +179,13 @@ pub(crate) fn lay_out<'a>(
             Picked::Tree { parents, items, files, .. } if one.is_dir() => {
                 let target = dest.join_path(parents);
                 layout.make_dirs(&target, made_by, mtime)?;
-                for item in items.iter().filter(|i| !i.path.is_root()) {
+                for item in items {
                     let path = target.join_path(&item.path);
                     make_parent(&mut layout, &path, made_by, mtime)?;
                     layout.put(group, path, item, files.is_live(), &imposed)?;
                 }
             }
-            Picked::Tree { name, parents, items, files } => {
+            Picked::Tree { name, parents, items, files, is_dir: _ } => {
                 let into = into_dir || !parents.is_root();
                 let target = if into { dest.join_path(parents).join(name) } else { dest.clone() };
                 make_parent(&mut layout, &target, made_by, mtime)?;

@@ -149,6 +149,12 @@ pub enum StepError {
     },
 }
 
+impl From<serde_json::Error> for StepError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 impl From<shiplap_cache::PathError> for StepError {
     fn from(error: shiplap_cache::PathError) -> Self {
         Self::Layout(error.into())

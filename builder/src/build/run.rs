@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
-use shiplap_cache::{LayerId, PendingLayer, Stack, StepKey, TreePath};
+use shiplap_cache::{ContentHash, LayerId, PendingLayer, Stack, StepKey, TreePath};
 
 use super::error::StepError;
 use super::files::Files;
 use super::key::{self, MountKey, Surroundings};
 use super::layout::{Imposed, Layout};
 use super::sources::Sources;
+use super::stage::{recall, remember};
 use super::{Builder, Request};
-use crate::plan::{MountKind, Network, RunOp, Sharing, Stage};
+use crate::plan::{MountKind, Network, RunOp, Sharing, Source, Stage};
 use crate::sandbox;
 
 /// A mount's files, once they are known.
@@ -23,29 +24,25 @@ pub(crate) enum Mounted {
     Nothing,
 }
 
-/// The key of a run, and what its mounts show.
-pub(crate) fn key(request: &Request, stage: &Stage, op: &RunOp, mounted: &[Mounted]) -> StepKey {
-    let content = |m: &Mounted| match m {
-        Mounted::Files(files, path) => Some(files.digest(path)),
-        Mounted::Nothing => None,
-    };
+/// The key of a run. `contents` has the digest of what each mount shows.
+pub(crate) fn key(request: &Request, stage: &Stage, op: &RunOp, contents: &[Option<ContentHash>]) -> StepKey {
     let keys: Vec<MountKey<'_>> = op
         .mounts
         .iter()
-        .zip(mounted)
-        .map(|(mount, files)| {
+        .zip(contents)
+        .map(|(mount, content)| {
             let target = mount.target.as_deref();
             match &mount.kind {
                 MountKind::Bind { read_only, .. } => MountKey::Bind {
                     target: target.unwrap_or_default(),
-                    content: content(files).unwrap_or_else(|| shiplap_cache::ContentHash::of(b"")),
+                    content: content.unwrap_or_else(|| ContentHash::of(b"")),
                     read_only: *read_only,
                 },
                 MountKind::Cache { id, sharing, owner, read_only, .. } => MountKey::Cache {
                     target: target.unwrap_or_default(),
                     id,
                     sharing: *sharing,
-                    from: content(files),
+                    from: *content,
                     owner: *owner,
                     read_only: *read_only,
                 },
@@ -74,6 +71,56 @@ pub(crate) fn key(request: &Request, stage: &Stage, op: &RunOp, mounted: &[Mount
 /// The host name in steps, BuildKit's.
 const HOSTNAME: &str = "buildkitsandbox";
 
+/// The digests of what the mounts of a run show, and the files where they had to be looked at.
+pub(crate) async fn contents(
+    builder: &Arc<Builder>,
+    sources: &Arc<Sources>,
+    op: &RunOp,
+) -> Result<(Vec<Option<ContentHash>>, Option<Vec<Mounted>>), StepError> {
+    let store = builder.store();
+    let mut memos = Vec::new();
+    let mut known = Vec::new();
+    for mount in &op.mounts {
+        let Some((from, source)) = shown(&mount.kind) else {
+            memos.push(None);
+            known.push(Some(None));
+            continue;
+        };
+        let memo = match sources.identity(builder, from).await? {
+            Some(identity) => Some(serde_json::to_string(&(identity, "mount", source))?),
+            None => None,
+        };
+        known.push(recall(store, memo.as_deref())?.map(|digests| digests.first().copied()));
+        memos.push(memo);
+    }
+    if let Some(contents) = known.into_iter().collect() {
+        return Ok((contents, None));
+    }
+    let mounted = mounted(builder, sources, op).await?;
+    let mut contents = Vec::new();
+    for (files, memo) in mounted.iter().zip(memos) {
+        let content = match files {
+            Mounted::Files(files, path) => Some(files.digest(path)),
+            Mounted::Nothing => None,
+        };
+        if let (Some(content), Some(memo)) = (content, memo) {
+            remember(store, &memo, &[content])?;
+        }
+        contents.push(content);
+    }
+    Ok((contents, Some(mounted)))
+}
+
+/// Where the files of a mount come from, if it shows any.
+fn shown(kind: &MountKind) -> Option<(&Source, &str)> {
+    match kind {
+        MountKind::Bind { from, source, .. } | MountKind::Cache { from: Some(from), source, .. } => {
+            Some((from, source))
+        }
+        _ => None,
+    }
+}
+
 /// Finds what the mounts of a run show.
 pub(crate) async fn mounted(
     builder: &Arc<Builder>,
@@ -82,19 +129,17 @@ pub(crate) async fn mounted(
 ) -> Result<Vec<Mounted>, StepError> {
     let mut all = Vec::new();
     for mount in &op.mounts {
-        all.push(match &mount.kind {
-            MountKind::Bind { from, source, .. } | MountKind::Cache { from: Some(from), source, .. } => {
-                let files = sources.files(builder, from).await?;
-                let asked = TreePath::new(source.as_bytes())?;
-                let resolved = files.tree().resolve(&asked, true);
-                if resolved.found.is_none() && !resolved.path.is_root() {
-                    let (path, place) = (source.clone(), sources.describe(from));
-                    return Err(StepError::Missing { path, place, hint: String::new() });
-                }
-                Mounted::Files(files, resolved.path)
-            }
-            _ => Mounted::Nothing,
-        });
+        let Some((from, source)) = shown(&mount.kind) else {
+            all.push(Mounted::Nothing);
+            continue;
+        };
+        let files = sources.files(builder, from).await?;
+        let resolved = files.tree().resolve(&TreePath::new(source.as_bytes())?, true);
+        if resolved.found.is_none() && !resolved.path.is_root() {
+            let (path, place) = (source.to_owned(), sources.describe(from));
+            return Err(StepError::Missing { path, place, hint: String::new() });
+        }
+        all.push(Mounted::Files(files, resolved.path));
     }
     Ok(all)
 }

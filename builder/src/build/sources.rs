@@ -12,7 +12,7 @@ use super::error::{BuildError, StepError};
 use super::files::Files;
 use super::{Builder, git};
 use crate::ignore::IgnoreRules;
-use crate::plan::{ContextName, ImageRef, Source, StageId};
+use crate::plan::{ContextName, GitSource, ImageRef, Source, StageId};
 
 /// The sources of one build.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub(crate) struct Sources {
     ignore: IgnoreRules,
     /// The trees of stages that are done.
     stages: Mutex<HashMap<StageId, Stack>>,
+    commits: Mutex<HashMap<String, Arc<OnceCell<git::Commit>>>>,
     names: Vec<String>,
     files: Mutex<HashMap<String, Arc<OnceCell<Files>>>>,
     used: std::sync::Mutex<Used>,
@@ -58,6 +59,7 @@ impl Sources {
             contexts,
             ignore,
             stages: Mutex::default(),
+            commits: Mutex::default(),
             names,
             files: Mutex::default(),
             used: Default::default(),
@@ -105,14 +107,8 @@ impl Sources {
                 Ok(files)
             }
             Source::Git(source) => {
-                let (of, url) = (source.clone(), git::without_credentials(&source.url));
-                let (files, sha) = blocking(move || {
-                    let commit = git::resolve(&of)?;
-                    Ok((git::fetch(&store, &commit)?, commit.sha))
-                })
-                .await?;
-                self.note(|used| used.git.insert(url, sha));
-                Ok(files)
+                let commit = self.commit(source).await?;
+                blocking(move || Ok(git::fetch(&store, &commit)?)).await
             }
             Source::Http(url) => {
                 let fetched = super::http::fetch(&store, builder.http()?, url).await?;
@@ -120,6 +116,40 @@ impl Sources {
                 blocking(move || super::archive::unpack(&store, &at, &url)).await
             }
         }
+    }
+
+    /// What a source that nobody can change is, without looking into it: equal identities, equal files. None for a directory of
+    /// the host.
+    pub(crate) async fn identity(&self, builder: &Arc<Builder>, source: &Source) -> Result<Option<String>, StepError> {
+        Ok(match source {
+            Source::Scratch => Some(format!("tree {}", Stack::default().id())),
+            Source::Stage(id) => {
+                let stack = self.stages.lock().await.get(id).cloned().unwrap_or_default();
+                Some(format!("tree {}", stack.id()))
+            }
+            Source::Image(image) => Some(format!("tree {}", self.image_stack(image).id())),
+            Source::Context(_) => None,
+            Source::Git(source) => Some(format!("git {:?}", self.commit(source).await?)),
+            Source::Http(url) => {
+                let fetched = super::http::fetch(builder.store(), builder.http()?, url).await?;
+                Some(format!("http {}", fetched.digest))
+            }
+        })
+    }
+
+    /// The commit of a repository's reference, asked for once a build.
+    async fn commit(&self, source: &GitSource) -> Result<git::Commit, StepError> {
+        let cell = self.commits.lock().await.entry(format!("{source:?}")).or_default().clone();
+        let commit = cell
+            .get_or_try_init(|| async {
+                let of = source.clone();
+                blocking(move || Ok(git::resolve(&of)?)).await
+            })
+            .await?
+            .clone();
+        let (url, sha) = (git::without_credentials(&source.url), commit.sha.clone());
+        self.note(|used| used.git.insert(url, sha));
+        Ok(commit)
     }
 
     fn note<T>(&self, note: impl FnOnce(&mut Used) -> T) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use shiplap_cache::{PathSet, Stack, StepKey, StepResult, Tree};
+use shiplap_cache::{ContentHash, PathSet, Stack, StepKey, StepResult, Store, Tree};
 use shiplap_registry::{History, Image};
 
 use super::copy::{self, Picked};
@@ -13,7 +13,7 @@ use super::files::Files;
 use super::run::{self, Mounted};
 use super::sources::blocking;
 use super::{Decision, Run, StageFuture, add, key};
-use crate::plan::{Destination, Op, Source, Stage, StageId, Step};
+use crate::plan::{AddSource, CopySource, Destination, Op, Source, Stage, StageId, Step};
 use crate::sandbox::Exit;
 
 /// A stage that is done.
@@ -34,10 +34,10 @@ pub(crate) struct Stopped;
 
 type Failure = Option<BuildError>;
 
-/// A step, ready to be looked up: its key and what it needs to run.
+/// What a step takes besides the tree that it stands on. Found only when the step runs, where its key could be made without.
 enum Work {
-    Run { mounted: Vec<Mounted> },
-    Copy { picked: Vec<Picked>, to: Destination },
+    Run { mounted: Option<Vec<Mounted>> },
+    Copy { picked: Option<Vec<Picked>>, to: Destination },
     WorkDir { path: String, user: Option<String> },
 }
 
@@ -145,6 +145,7 @@ async fn step(
         run.decided(id, Decision::Run { why: why(run, &key)? });
         return Ok(None);
     }
+    let work = complete(run, step, work).await?;
     let _turn = run.builder.running.acquire().await;
     run.watch.event(Event::Started(id));
     let (task, stack) = (run.clone(), stack.clone());
@@ -153,28 +154,44 @@ async fn step(
     Ok(Some(result.0))
 }
 
-/// Finds a step's inputs and its key.
+/// A step's key. What was worked out for the same unchangeable sources before is not worked out again.
 async fn prepare(run: &Arc<Run>, stage: &Stage, step: &Step) -> Result<(StepKey, Work), StepError> {
-    let (builder, sources) = (&run.builder, &run.sources);
+    let store = run.builder.store();
     match &step.op {
         Op::Run(op) => {
-            let mounted = run::mounted(builder, sources, op).await?;
-            Ok((run::key(&run.request, stage, op, &mounted), Work::Run { mounted }))
+            let (contents, mounted) = run::contents(&run.builder, &run.sources, op).await?;
+            Ok((run::key(&run.request, stage, op, &contents), Work::Run { mounted }))
         }
         Op::Copy(op) => {
-            let files = match op.sources.iter().any(|s| matches!(s, crate::plan::CopySource::Path { .. })) {
-                true => sources.files(builder, &op.from).await?,
-                false => Files::of_stack(builder.store(), &Stack::default())?,
+            let memo = match run.sources.identity(&run.builder, &op.from).await? {
+                Some(identity) => Some(serde_json::to_string(&(identity, &op.sources, op.parents, &op.to.exclude))?),
+                None => None,
             };
-            let mut picked = Vec::new();
-            for source in &op.sources {
-                picked.extend(copy::pick(&files, &sources.describe(&op.from), source, &op.to, op.parents)?);
+            if let Some(known) = recall(store, memo.as_deref())? {
+                return Ok((key::copy(&known, &op.to), Work::Copy { picked: None, to: op.to.clone() }));
             }
-            Ok((copy_key(&picked, &op.to), Work::Copy { picked, to: op.to.clone() }))
+            let picked = pick(run, step).await?;
+            let content: Vec<_> = picked.iter().map(Picked::digest).collect();
+            if let Some(memo) = memo {
+                remember(store, &memo, &content)?;
+            }
+            Ok((key::copy(&content, &op.to), Work::Copy { picked: Some(picked), to: op.to.clone() }))
         }
         Op::Add(op) => {
-            let picked = add::pick(builder, sources, op).await?;
-            Ok((copy_key(&picked, &op.to), Work::Copy { picked, to: op.to.clone() }))
+            let memo = match op.sources.as_slice() {
+                [AddSource::Git(source)] => run.sources.identity(&run.builder, &Source::Git(source.clone())).await?,
+                _ => None,
+            };
+            let memo = memo.map(|identity| serde_json::to_string(&(identity, "ADD", &op.to.exclude))).transpose()?;
+            if let Some(known) = recall(store, memo.as_deref())? {
+                return Ok((key::copy(&known, &op.to), Work::Copy { picked: None, to: op.to.clone() }));
+            }
+            let picked = pick(run, step).await?;
+            let content: Vec<_> = picked.iter().map(Picked::digest).collect();
+            if let Some(memo) = memo {
+                remember(store, &memo, &content)?;
+            }
+            Ok((key::copy(&content, &op.to), Work::Copy { picked: Some(picked), to: op.to.clone() }))
         }
         Op::Workdir { path, user } => {
             let work = Work::WorkDir { path: path.clone(), user: user.clone() };
@@ -184,10 +201,50 @@ async fn prepare(run: &Arc<Run>, stage: &Stage, step: &Step) -> Result<(StepKey,
     }
 }
 
-fn copy_key(picked: &[Picked], to: &Destination) -> StepKey {
-    let content: Vec<_> = picked.iter().map(Picked::digest).collect();
-    key::copy(&content, to)
+/// Finds what a step takes, now that it runs.
+async fn complete(run: &Arc<Run>, step: &Step, work: Work) -> Result<Work, StepError> {
+    match (work, &step.op) {
+        (Work::Run { mounted: None }, Op::Run(op)) => {
+            Ok(Work::Run { mounted: Some(run::mounted(&run.builder, &run.sources, op).await?) })
+        }
+        (Work::Copy { picked: None, to }, _) => Ok(Work::Copy { picked: Some(pick(run, step).await?), to }),
+        (work, _) => Ok(work),
+    }
 }
+
+/// Finds the files that a `COPY` or `ADD` takes.
+async fn pick(run: &Arc<Run>, step: &Step) -> Result<Vec<Picked>, StepError> {
+    let (builder, sources) = (&run.builder, &run.sources);
+    match &step.op {
+        Op::Copy(op) => {
+            let files = match op.sources.iter().any(|s| matches!(s, CopySource::Path { .. })) {
+                true => sources.files(builder, &op.from).await?,
+                false => Files::of_stack(builder.store(), &Stack::default())?,
+            };
+            let mut picked = Vec::new();
+            for source in &op.sources {
+                picked.extend(copy::pick(&files, &sources.describe(&op.from), source, &op.to, op.parents)?);
+            }
+            Ok(picked)
+        }
+        Op::Add(op) => add::pick(builder, sources, op).await,
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The digests that were worked out for a memo.
+pub(super) fn recall(store: &Store, memo: Option<&str>) -> Result<Option<Vec<ContentHash>>, StepError> {
+    let Some(memo) = memo else { return Ok(None) };
+    let known = store.name(DIGESTS, &ContentHash::of(memo.as_bytes()).hex())?;
+    Ok(known.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+/// Remembers digests. The memo names unchangeable things alone, so that it stays true for ever.
+pub(super) fn remember(store: &Store, memo: &str, digests: &[ContentHash]) -> Result<(), StepError> {
+    Ok(store.set_name(DIGESTS, &ContentHash::of(memo.as_bytes()).hex(), &serde_json::to_string(digests)?)?)
+}
+
+const DIGESTS: &str = "digest";
 
 fn why(run: &Run, key: &StepKey) -> Result<String, StepError> {
     Ok(match run.request.no_cache {
@@ -206,10 +263,13 @@ fn execute(run: &Run, id: StepId, key: &StepKey, work: &Work, stack: &Stack) -> 
     let parent = store.tree(stack.layers())?;
     let began = Instant::now();
     let (layer, set) = match work {
-        Work::Run { mounted } => (run_command(run, id, mounted, stack, &parent)?, PathSet::whole_parent()),
+        Work::Run { mounted } => {
+            let mounted = mounted.as_deref().unwrap_or_default();
+            (run_command(run, id, mounted, stack, &parent)?, PathSet::whole_parent())
+        }
         Work::Copy { picked, to } => {
             let empty = Tree::default();
-            let layout = copy::lay_out(store, &parent, &empty, picked, to)?;
+            let layout = copy::lay_out(store, &parent, &empty, picked.as_deref().unwrap_or_default(), to)?;
             let set = layout.path_set();
             let pending = store.begin_layer(&parent)?;
             let index = layout.make(&pending.upper())?;
