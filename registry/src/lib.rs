@@ -18,6 +18,7 @@ pub mod auth;
 mod client;
 mod compress;
 mod error;
+mod hash;
 mod image;
 mod images;
 mod media;

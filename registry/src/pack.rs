@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use rayon::prelude::*;
-use sha2::Digest as _;
 use shiplap_cache::{Digest, LayerBlob, LayerId, Store};
 
 use crate::compress::{Encoder, decompress, workers};
 use crate::error::At;
+use crate::hash::Hashed;
 use crate::image::ConfigFile;
 use crate::media::{Document, LAYER_GZIP, LAYER_ZSTD, Manifest, OCI_CONFIG, OCI_MANIFEST, layer as layer_type};
 use crate::{Compression, Descriptor, Error, Event, Image, Progress, Result, origin, tarball};
@@ -144,7 +144,7 @@ pub(crate) fn compress(
 ) -> Result<(Digest, Digest, u64)> {
     let at = store.home().join("blobs");
     let encoder = Encoder::new(store.blobs().writer()?, compression, workers()).at("write", &at)?;
-    let mut out = io::BufWriter::with_capacity(1 << 17, HashWriter::new(encoder));
+    let mut out = io::BufWriter::with_capacity(1 << 17, Hashed::new(encoder));
     write(&mut out)?;
     let hashed = out.into_inner().map_err(io::IntoInnerError::into_error).at("write", &at)?;
     let (encoder, diff_id) = hashed.finish();
@@ -152,35 +152,7 @@ pub(crate) fn compress(
     Ok((diff_id, digest, size))
 }
 
-/// Hashes what it passes on.
-pub(crate) struct HashWriter<W> {
-    inner: W,
-    hasher: sha2::Sha256,
-}
-
-impl<W: Write> HashWriter<W> {
-    pub(crate) fn new(inner: W) -> Self {
-        Self { inner, hasher: sha2::Sha256::new() }
-    }
-
-    pub(crate) fn finish(self) -> (W, Digest) {
-        (self.inner, Digest::from_bytes(self.hasher.finalize().into()))
-    }
-}
-
-impl<W: Write> Write for HashWriter<W> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let n = self.inner.write(buf)?;
-        self.hasher.update(&buf[..n]);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-/// Says of a blob that cannot be opened what is missing.
+/// Opens a layer's tar. The blob's digest is checked as it is read.
 pub(crate) fn open_layer<'a>(store: &'a Store, blob: &LayerBlob) -> Result<Box<dyn io::Read + Send + 'a>> {
     let reader = store.blobs().open_blob(&blob.digest)?;
     let at: &Path = &store.blobs().path(&blob.digest);
