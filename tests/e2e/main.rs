@@ -1,0 +1,19 @@
+//! End to end: the program as its users meet it, one file for each thing that they do.
+//!
+//! Every test has a store of its own in a temporary folder, and needs no network but loopback.
+
+mod common;
+
+mod build_an_image;
+
+/// A file that no `mod` line names is never compiled, and its tests never fail.
+#[test]
+fn no_file_of_this_folder_is_forgotten() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e");
+    let mods = include_str!("main.rs");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(name == "main" || mods.contains(&format!("mod {name};")), "{} is not in main.rs", path.display());
+    }
+}
