@@ -118,7 +118,7 @@ pub enum Error {
         has: String,
     },
     /// The file of a layer is not what the layer's index says.
-    #[error("{} of layer {} is damaged: {why}; remove it with `shiplap verify` and build again", path, layer.short())]
+    #[error("{} of layer {} is damaged: {why}; remove layers/{} from the store and build again, which makes it anew", path, layer.short(), &layer.hex()[..32])]
     DamagedLayer {
         /// The layer.
         layer: LayerId,
@@ -267,6 +267,13 @@ pub(crate) trait At<T> {
 
 impl<T, E: Into<std::io::Error>> At<T> for Result<T, E> {
     fn at(self, what: &'static str, path: &Path) -> Result<T> {
-        self.map_err(|e| Error::Io { what, path: path.to_owned(), source: e.into() })
+        self.map_err(|e| {
+            let source: std::io::Error = e.into();
+            // A blob's reader finds out at its end that the bytes are others: that is no trouble with the file being written.
+            match source.downcast::<shiplap_cache::Error>() {
+                Ok(error) => Error::Store(error),
+                Err(source) => Error::Io { what, path: path.to_owned(), source },
+            }
+        })
     }
 }
