@@ -83,7 +83,7 @@ pub fn write(
         match format {
             Format::Rootfs => archive::export_rootfs(store, image, options.clamp, out)?,
             Format::DockerArchive => {
-                archive::export_docker(store, &images.pack(image, options, &*app.progress)?, names, out)?
+                archive::export_docker(store, &images.pack(image, options, &*app.progress)?, names, out)?;
             }
             _ => archive::export_layout_tar(store, &images.pack(image, options, &*app.progress)?, names, out)?,
         }
@@ -100,6 +100,9 @@ pub fn write(
         return to(&mut out).and_then(|()| out.flush().map_err(failed));
     }
     let folder = dest.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(Failure::new(Kind::Missing, format!("there is no folder {} to write to", folder.display())));
+    }
     let mut out =
         BufWriter::with_capacity(1 << 20, shiplap_cache::durable::DurableFile::new_in(folder).map_err(failed)?);
     to(&mut out)?;

@@ -46,7 +46,7 @@ impl Face for Plain {
     fn transfer(&mut self, event: &Transfer) {
         match event {
             Transfer::Present { blob, total, up: true } => {
-                eprintln!("{} is there already ({})", &blob.hex()[..12], output::size(*total))
+                eprintln!("{} is there already ({})", &blob.hex()[..12], output::size(*total));
             }
             Transfer::Transfer { blob, done, total, up } if done == total => {
                 let what = if *up { "pushed" } else { "pulled" };

@@ -279,7 +279,7 @@ impl Piece {
             Kind::Symlink { target } => std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(target), at)
                 .map_err(|e| io("make the link", at, e))?,
             Kind::CharDevice { major, minor } => {
-                self.node(at, rustix::fs::FileType::CharacterDevice, *major, *minor)?
+                self.node(at, rustix::fs::FileType::CharacterDevice, *major, *minor)?;
             }
             Kind::BlockDevice { major, minor } => self.node(at, rustix::fs::FileType::BlockDevice, *major, *minor)?,
             Kind::Fifo => self.node(at, rustix::fs::FileType::Fifo, 0, 0)?,

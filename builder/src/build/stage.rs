@@ -38,7 +38,7 @@ type Failure = Option<BuildError>;
 enum Work {
     Run { mounted: Option<Vec<Mounted>> },
     Copy { picked: Option<Vec<Picked>>, to: Destination },
-    WorkDir { path: String, user: Option<String> },
+    Folder { path: String, user: Option<String> },
 }
 
 pub(crate) async fn build(run: &Arc<Run>, id: StageId, before: &[StageFuture]) -> Result<StageOutput, Failure> {
@@ -194,7 +194,7 @@ async fn prepare(run: &Arc<Run>, stage: &Stage, step: &Step) -> Result<(StepKey,
             Ok((key::copy(&content, &op.to), Work::Copy { picked: Some(picked), to: op.to.clone() }))
         }
         Op::Workdir { path, user } => {
-            let work = Work::WorkDir { path: path.clone(), user: user.clone() };
+            let work = Work::Folder { path: path.clone(), user: user.clone() };
             Ok((key::work_dir(path, user.as_deref()), work))
         }
         Op::Meta => unreachable!("a step that makes no layer has no work"),
@@ -275,7 +275,7 @@ fn execute(run: &Run, id: StepId, key: &StepKey, work: &Work, stack: &Stack) -> 
             let index = layout.make(&pending.upper())?;
             (store.keep_layer(pending, index)?, set)
         }
-        Work::WorkDir { path, user } => {
+        Work::Folder { path, user } => {
             let layout = copy::work_dir(store, &parent, path, user.as_deref())?;
             let set = layout.path_set();
             let pending = store.begin_layer(&parent)?;

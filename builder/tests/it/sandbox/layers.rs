@@ -68,7 +68,7 @@ fn renames_and_chmods_are_whole_copies() {
 fn the_upper_directory_of_a_step_is_a_layer_of_the_next() {
     let mut lab = Lab::new();
     let first = lab.sh("echo 1 > /one; rm /etc/group; rm -r /home; mkdir /home; touch /home/h");
-    lab.layers.insert(0, first.upper.clone());
+    lab.layers.insert(0, first.upper);
     let second = lab.sh("cat /one; test ! -e /etc/group; ls /home");
     assert_eq!(second.changed(), Vec::<String>::new());
     assert_eq!(second.ok(), "1\nh\n");
@@ -118,7 +118,7 @@ fn no_layers_at_all() {
     let mut spec = lab.spec("echo from nothing > /file");
     spec.lower.clear();
     spec.mounts.push(shiplap_builder::sandbox::Mount::Bind {
-        source: shiplap_builder::sandbox::BindSource::Layers(lab.layers.clone()),
+        source: shiplap_builder::sandbox::BindSource::Layers(lab.layers),
         subpath: "/bin".into(),
         target: "/bin".into(),
         read_only: true,

@@ -106,7 +106,7 @@ fn a_user_with_subordinate_ids_runs_steps() {
 
     // What one step left is a layer for the next, as another user and without a network.
     let mut next = lab.spec("id -u; cat /file; test ! -e /etc/group; ls /home; ls /sys/class/net");
-    next.lower.insert(0, spec.upper.clone());
+    next.lower.insert(0, spec.upper);
     next.user = Some("3333:100".into());
     next.network = Network::None;
     for path in [&next.upper, &next.work, &next.work.parent().unwrap().to_owned()] {
