@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shiplap_builder::build::Builder;
 use shiplap_builder::sandbox::{self, Cancel, Sandbox};
@@ -14,6 +15,9 @@ use crate::cli::{Cli, Command, Global};
 use crate::commands;
 use crate::failure::{Failure, Kind, Result};
 use crate::progress::Progress;
+
+/// How long a command may take to end after a signal.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The surroundings of a command.
 pub struct App {
@@ -39,18 +43,28 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     let result = runtime.block_on(async {
         let signal = app.cancel.clone();
         tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
+            if interrupted().await.is_ok() {
                 signal.cancel();
-            }
-            // A second Ctrl-C does not wait for anybody.
-            if tokio::signal::ctrl_c().await.is_ok() {
-                std::process::exit(130);
+                // A build stops at once and tidies up. What does not look out for signals has a moment to come to its end, and is
+                // then left as after a power cut, which everything here survives; a second Ctrl-C does not wait for anybody.
+                let _ = tokio::time::timeout(PATIENCE, interrupted()).await;
+                eprintln!("cancelled");
+                std::process::exit(Kind::Cancelled as i32);
             }
         });
         app.command(&cli.command).await
     });
     app.progress.finish();
     result
+}
+
+/// Ctrl-C, or what a service manager or a CI server sends.
+async fn interrupted() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed,
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 impl App {
@@ -81,7 +95,19 @@ impl App {
 
     /// The images of the store.
     pub fn images(&self) -> Result<Images> {
-        Ok(Images::new(Arc::new(Store::open(&self.home()?)?)))
+        let home = self.home()?;
+        let store = Store::open(&home).map_err(|error| match error {
+            error @ shiplap_cache::Error::Io { .. } => {
+                let failure = Failure::of(Kind::Store, &error);
+                if failure.has_hint() {
+                    failure
+                } else {
+                    failure.hint("SHIPLAP_HOME or --home names another folder for the store")
+                }
+            }
+            error => error.into(),
+        })?;
+        Ok(Images::new(Arc::new(store)))
     }
 
     /// The releases and deployments, which are kept beside the store.

@@ -1,6 +1,9 @@
 //! Errors as people meet them: what, where, what to do, and an exit code.
 
+mod place;
+
 use std::fmt;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode, SourceSpan};
@@ -48,6 +51,11 @@ impl Failure {
         self
     }
 
+    /// Whether it says what to do.
+    pub fn has_hint(&self) -> bool {
+        self.0.hint.is_some()
+    }
+
     /// A failure that says all that an error and its causes say.
     pub fn of(kind: Kind, error: &dyn std::error::Error) -> Self {
         let mut message = error.to_string();
@@ -60,7 +68,10 @@ impl Failure {
             }
             next = cause.source();
         }
-        Self::new(kind, message)
+        let hint = disk_advice(kind, &message);
+        let mut failure = Self::new(kind, message);
+        failure.0.hint = hint.map(str::to_owned);
+        failure
     }
 
     /// Shows lines of a file with a remark on them.
@@ -87,6 +98,11 @@ impl Failure {
         if self.0.kind == Kind::Cancelled {
             eprintln!("cancelled");
         } else {
+            // Digests and names are copied from messages: they are not broken, and logs have no width.
+            let width = std::io::stderr().is_terminal();
+            let handler = move || miette::MietteHandlerOpts::new().wrap_lines(width).break_words(false).build();
+            // It fails where a hook is set already, which is then as good.
+            let _ = miette::set_hook(Box::new(move |_| Box::new(handler())));
             eprintln!("{:?}", miette::Report::new(self));
         }
         ExitCode::from(code)
@@ -127,13 +143,19 @@ impl From<shiplap_cache::Error> for Failure {
             _ => Kind::Failed,
         };
         let failure = Self::of(kind, &error);
-        match &error {
-            E::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => failure.hint(
-                "the disk is full: free some space, or set SHIPLAP_HOME to a folder on another disk; nothing is lost",
-            ),
+        match error {
+            E::WrongDigest { expected, .. } => failure.hint(damaged_blob(&expected)),
             _ => failure,
         }
     }
+}
+
+/// What to do about a blob whose bytes are others.
+fn damaged_blob(digest: &shiplap_cache::Digest) -> String {
+    format!(
+        "remove blobs/sha256/{} from the store: the next release, build or pull that needs it makes it anew",
+        digest.hex()
+    )
 }
 
 impl From<shiplap_registry::Error> for Failure {
@@ -144,7 +166,7 @@ impl From<shiplap_registry::Error> for Failure {
             E::Remote(_) | E::Auth(_) => Kind::Network,
             E::TagExists { .. } | E::NameTaken { .. } => Kind::Refused,
             E::NoImage(_) => Kind::Missing,
-            E::NotWhole { .. } => Kind::Store,
+            E::NotWhole { .. } | E::DamagedLayer { .. } => Kind::Store,
             E::BadTag { .. } => Kind::Usage,
             _ => Kind::Failed,
         };
@@ -168,7 +190,8 @@ impl From<shiplap_manifests::Error> for Failure {
 impl From<shiplap_manifests::config::ConfigError> for Failure {
     fn from(error: shiplap_manifests::config::ConfigError) -> Self {
         use shiplap_manifests::config::ConfigError as E;
-        let kind = if matches!(error, E::UnknownInstance { .. }) { Kind::Missing } else { Kind::Usage };
+        let kind =
+            if matches!(error, E::UnknownInstance { .. } | E::Read { .. }) { Kind::Missing } else { Kind::Usage };
         Self::of(kind, &error)
     }
 }
@@ -185,6 +208,22 @@ impl From<serde_json::Error> for Failure {
     }
 }
 
+/// What to do about a disk that is full. Such an error comes out of files, archives, SQLite and sandboxes, each with its own type;
+/// the system's words for it are the same in all.
+fn disk_advice(kind: Kind, message: &str) -> Option<&'static str> {
+    let full = ["No space left on device", "Disk quota exceeded", "database or disk is full"];
+    if kind == Kind::Network {
+        return None;
+    }
+    if full.iter().any(|words| message.contains(words)) {
+        return Some(
+            "the disk is full: free some space, or set SHIPLAP_HOME to a folder on another disk; nothing is lost",
+        );
+    }
+    // SQLite says so when there is no room for its shared memory.
+    message.contains("disk I/O error").then_some("is the disk full, or failing?")
+}
+
 /// A build's error, shown at its place in the Dockerfile.
 pub fn build_failure(error: BuildError, dockerfile: &std::path::Path, text: &str) -> Failure {
     let name = dockerfile.display().to_string();
@@ -196,6 +235,13 @@ pub fn build_failure(error: BuildError, dockerfile: &std::path::Path, text: &str
                 None => failure,
             };
             failure.at(&name, text, (located.line, located.line), "here")
+        }
+        BuildError::Dockerfile(DockerfileError::Option { message, hint }) => {
+            let failure = Failure::new(Kind::Usage, message);
+            match hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
         }
         BuildError::Dockerfile(other) => Failure::of(Kind::Usage, &other),
         BuildError::Step { at, why, stage, text: step } => {
@@ -211,15 +257,20 @@ pub fn build_failure(error: BuildError, dockerfile: &std::path::Path, text: &str
         }
         BuildError::Store(error) => error.into(),
         BuildError::Cancelled => Failure::new(Kind::Cancelled, "cancelled"),
-        BuildError::Image { image, why } => match why.downcast::<shiplap_registry::Error>() {
-            Ok(error) => {
-                let failure = Failure::from(*error);
-                Failure::new(failure.0.kind, format!("cannot get the image {image}: {failure}"))
-            }
-            Err(why) => Failure::new(Kind::Failed, format!("cannot get the image {image}: {why}")),
-        },
+        BuildError::Image { image, why } => {
+            let mut failure = match why.downcast::<shiplap_registry::Error>() {
+                Ok(error) => Failure::from(*error),
+                Err(why) => Failure::new(Kind::Failed, why.to_string()),
+            };
+            failure.0.message = format!("cannot get the image {image}: {failure}");
+            place::of_image(failure, &image, &name, text)
+        }
         BuildError::Fetch(error) => Failure::of(Kind::Network, &error),
-        error @ BuildError::Read { .. } => Failure::of(Kind::Missing, &error),
+        BuildError::Read { path, source } if path == dockerfile && source.kind() == std::io::ErrorKind::NotFound => {
+            Failure::new(Kind::Missing, format!("there is no Dockerfile {name}"))
+                .hint("--file names another; for an instance `dockerfile` in shiplap.toml does")
+        }
+        error @ (BuildError::Read { .. } | BuildError::Context(_)) => Failure::of(Kind::Missing, &error),
         error => Failure::of(Kind::Usage, &error),
     }
 }
@@ -230,14 +281,9 @@ fn step_failure(why: &StepError) -> (Kind, &'static str, Option<String>) {
         StepError::Missing { .. } => (Kind::Usage, "nothing to copy", None),
         StepError::Fetch(_) => (Kind::Network, "not fetched", None),
         StepError::Sandbox(SandboxError::Cancelled) => (Kind::Cancelled, "cancelled", None),
-        StepError::Store(shiplap_cache::Error::Io { source, .. })
-            if source.kind() == std::io::ErrorKind::StorageFull =>
-        {
-            (
-                Kind::Failed,
-                "this step failed",
-                Some("the disk is full: free some space, or set SHIPLAP_HOME to a folder on another disk".into()),
-            )
+        // The parts of a step's user are looked up when its sandbox is set up.
+        StepError::Sandbox(SandboxError::SetUp { action, .. }) if action.starts_with("looking up USER") => {
+            (Kind::Usage, "this step is wrong", None)
         }
         StepError::Sandbox(_)
         | StepError::Store(_)

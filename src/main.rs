@@ -12,6 +12,7 @@ mod table;
 
 use std::process::ExitCode;
 
+use failure::{Failure, Kind};
 use shiplap_builder::sandbox;
 
 fn main() -> ExitCode {
@@ -21,7 +22,12 @@ fn main() -> ExitCode {
     }
     let cli = cli::parse();
     match app::run(cli) {
-        Ok(code) => code,
+        Ok(code) => match output::lost() {
+            None => code,
+            Some(why) => {
+                Failure::new(Kind::Failed, format!("it is done, but the result cannot be printed: {why}")).report()
+            }
+        },
         Err(failure) => failure.report(),
     }
 }

@@ -1,19 +1,23 @@
 //! Exit codes of the errors of releases and deployments.
 
 use shiplap_manifests::Error;
+use shiplap_manifests::config::ConfigError;
+use shiplap_manifests::images::ImageProblem;
 
 use crate::failure::Kind;
 
 /// What kind of failure an error is.
 pub fn kind_of(error: &Error) -> Kind {
     match error {
+        Error::Config(ConfigError::UnknownInstance { .. } | ConfigError::Read { .. }) => Kind::Missing,
         Error::Config(_) | Error::Git(_) | Error::Version(_) | Error::Tag(_) | Error::NoTarget(_) => Kind::Usage,
         Error::NoRelease(_)
         | Error::UnknownRelease { .. }
         | Error::NeverDeployed(_)
         | Error::NothingEarlier { .. }
-        | Error::NotDeployedBefore { .. }
-        | Error::Image { .. } => Kind::Missing,
+        | Error::NotDeployedBefore { .. } => Kind::Missing,
+        Error::Image { problem: ImageProblem::Missing | ImageProblem::OtherDigest(_), .. } => Kind::Missing,
+        Error::Image { problem: ImageProblem::Incomplete(_) | ImageProblem::Unknown(_), .. } => Kind::Store,
         Error::DirtyTree { .. }
         | Error::VersionTaken { .. }
         | Error::OtherImages { .. }

@@ -1,6 +1,7 @@
 //! Results on standard output.
 
 use std::io::Write;
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
@@ -15,8 +16,20 @@ pub fn json(value: &impl Serialize) -> Result<()> {
 /// Prints a line. Nobody reading any more, as with `| head`, is no error.
 pub fn line(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}");
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        // The work is done; that its result was not told is said at the end.
+        let _ = LOST.set(error.to_string());
+    }
 }
+
+/// Why not all results could be printed, if so.
+pub fn lost() -> Option<&'static str> {
+    LOST.get().map(String::as_str)
+}
+
+static LOST: OnceLock<String> = OnceLock::new();
 
 /// Bytes for people, in powers of 1000 as Docker has them.
 pub fn size(bytes: u64) -> String {

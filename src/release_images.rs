@@ -114,7 +114,9 @@ impl ImageCheck for Check<'_> {
             Some(found) if found != *digest => return Err(ImageProblem::OtherDigest(found)),
             Some(_) => {}
         }
-        match self.images.check_whole(digest, false) {
+        // What no registry holds is here or nowhere, and is read to its end.
+        let only_copy = reference.repository.registry().is_none();
+        match self.images.check_whole(digest, only_copy) {
             Ok(_) => Ok(()),
             Err(error @ Error::NotWhole { .. }) => Err(ImageProblem::Incomplete(error.to_string())),
             Err(error) => Err(unknown(&error)),

@@ -7,8 +7,16 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
 use tempfile::NamedTempFile;
+
+/// How the names of files begin that are not yet in their place.
+const TEMPORARY: &str = ".tmp-";
+
+/// No process takes so long between making a temporary file and locking it.
+const YOUNG: Duration = Duration::from_secs(60);
 
 /// A file that is being written beside the place where it will stand.
 #[derive(Debug)]
@@ -22,7 +30,9 @@ impl DurableFile {
     /// # Errors
     /// The folder cannot be written.
     pub fn new_in(folder: &Path) -> io::Result<Self> {
-        let file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder)?;
+        let file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder).map_err(without_path)?;
+        // Held until the file is closed, so that `sweep` knows the files of the living; a file system without locks has no sweep.
+        let _ = flock(file.as_file(), FlockOperation::NonBlockingLockExclusive);
         Ok(Self { file })
     }
 
@@ -100,6 +110,34 @@ pub fn sync_dir(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Removes what writers left in `folder` that were killed: temporary files that nobody holds.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn sweep(folder: &Path) -> io::Result<()> {
+    for item in std::fs::read_dir(folder)? {
+        let item = item?;
+        if !item.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            continue;
+        }
+        // Another process may sweep, or put its file in its place, at the same time: a file that is gone is as good.
+        let Ok(file) = File::open(item.path()) else { continue };
+        let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
+        if age > YOUNG && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = std::fs::remove_file(item.path());
+        }
+    }
+    Ok(())
+}
+
+/// `tempfile` adds the temporary name to its errors; who reads them has never heard of that file.
+fn without_path(error: io::Error) -> io::Error {
+    match error.to_string().split_once(" at path ") {
+        Some((why, _)) => io::Error::new(error.kind(), why.to_owned()),
+        None => error,
+    }
+}
+
 fn sync_parent(path: &Path) -> io::Result<()> {
     sync_dir(parent(path))
 }
@@ -132,6 +170,31 @@ mod tests {
         write(&path, b"second").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"second");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn files_of_killed_writers_are_swept_and_those_of_the_living_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = std::time::SystemTime::now() - 2 * YOUNG;
+        let age =
+            |name: &str| File::options().write(true).open(dir.path().join(name)).unwrap().set_modified(old).unwrap();
+        for name in [".tmp-dead", ".tmp-young", "whole"] {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        let living = DurableFile::new_in(dir.path()).unwrap();
+        living.as_file().set_modified(old).unwrap();
+        [".tmp-dead", "whole"].into_iter().for_each(age);
+        sweep(dir.path()).unwrap();
+        let left = |name: &str| dir.path().join(name).exists();
+        assert_eq!([".tmp-dead", ".tmp-young", "whole"].map(left), [false, true, true]);
+        living.persist(&dir.path().join("living")).unwrap();
+    }
+
+    #[test]
+    fn an_error_does_not_name_the_temporary_file() {
+        let error = DurableFile::new_in(Path::new("/nonexistent")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(!error.to_string().contains(TEMPORARY), "{error}");
     }
 
     #[test]

@@ -50,6 +50,11 @@ pub fn what(app: &App, given: Option<&str>) -> Result<What> {
         Some(given) if given.contains('/') || given.starts_with('.') => {
             Err(Failure::new(Kind::Missing, format!("there is no directory {given}")))
         }
+        Some(given) if app.config()?.is_none() => Err(Failure::new(
+            Kind::Missing,
+            format!("there is no directory {given} here, and no shiplap.toml that could name an instance so"),
+        )
+        .hint("`shiplap build DIR` builds a directory; `shiplap init` writes a shiplap.toml")),
         Some(given) => Ok(What::Instance(given.to_owned())),
         None => only_instance(app).map(What::Instance),
     }
@@ -102,9 +107,12 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
                     format!("--image {image} goes with an instance, not with a directory"),
                 ));
             }
+            // What is wrong with names and outputs is said before a long build, not after it.
+            let names = references(&args.flags.tag)?;
+            outputs::check(&args.flags, &names)?;
             let request = args.flags.request(&context)?;
             let built = build(app, &images, request, None).await?;
-            let names = name(&images, &built, &args.flags.tag)?;
+            name(&images, &built, &names)?;
             outputs::write(app, &images, &args.flags, &built, &names).await?;
             reports.push(report(None, built, &names));
         }
@@ -125,7 +133,8 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
             {
                 let request = args.flags.adjust(request(&config, settings)?);
                 let built = build(app, &images, request, several.then_some(image.as_str())).await?;
-                let names = self::name(&images, &built, &[local_name(instance_name, image)])?;
+                let names = references(&[local_name(instance_name, image)])?;
+                self::name(&images, &built, &names)?;
                 reports.push(report(Some(image.clone()), built, &names));
             }
         }
@@ -152,6 +161,13 @@ pub async fn build(
     image: Option<&str>,
 ) -> Result<Built> {
     let (dockerfile, text) = (request.dockerfile.clone(), request.dockerfile_text.clone());
+    if !request.context.is_dir() {
+        return Err(Failure::new(
+            Kind::Missing,
+            format!("the build context {} is not a directory", request.context.display()),
+        )
+        .hint("for an instance it is `context` in shiplap.toml, relative to that file"));
+    }
     let watch = app.progress.watch(image);
     app.builder(images).build(request, watch).await.map_err(|error| {
         app.progress.finish();
@@ -160,12 +176,15 @@ pub async fn build(
     })
 }
 
-fn name(images: &Images, built: &Built, tags: &[String]) -> Result<Vec<Reference>> {
-    let references: Vec<Reference> = tags.iter().map(|tag| tag.parse()).collect::<std::result::Result<_, _>>()?;
-    for reference in &references {
-        images.name(reference, &built.id)?;
+fn references(tags: &[String]) -> Result<Vec<Reference>> {
+    tags.iter().map(|tag| Ok(tag.parse()?)).collect()
+}
+
+fn name(images: &Images, built: &Built, names: &[Reference]) -> Result<()> {
+    for name in names {
+        images.name(name, &built.id)?;
     }
-    Ok(references)
+    Ok(())
 }
 
 fn report(image: Option<ImageName>, built: Built, names: &[Reference]) -> Report {

@@ -69,7 +69,10 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
 pub fn show(report: &DeployReport, word: &str) {
     if let Some(recovered) = &report.recovered {
         let (deployment, what) = (recovered.deployment.sequence.0, recovered.recovery);
-        output::line(&format!("deployment {deployment}, which an earlier command left half done, was {}", format!("{what:?}").to_lowercase()));
+        output::line(&format!(
+            "deployment {deployment}, which an earlier command left half done, was {}",
+            format!("{what:?}").to_lowercase()
+        ));
     }
     let release = &report.release.release;
     output::line(&format!("{} {} {word} (deployment {})", release.instance, release.tag, report.deployment.sequence.0));

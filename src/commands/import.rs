@@ -34,6 +34,9 @@ pub struct Args {
 
 pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let platform = platform(args.platform.as_deref())?;
+    if !args.file.exists() {
+        return Err(Failure::new(Kind::Missing, format!("there is no file {}", args.file.display())));
+    }
     let images = app.images()?;
     let text = platform.to_string();
     let options = ImportOptions {

@@ -56,6 +56,11 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
         (Some(name), version) => (name.clone(), version.clone()),
         (None, _) => (build::only_instance(app)?, None),
     };
+    // `release v1.2`: a version that is none, rather than an instance that is none.
+    let like_a_version = name.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit());
+    if version.is_none() && like_a_version && config.instance(&name).is_err() {
+        VersionChoice::exact(&name)?;
+    }
     let (instance_name, instance) = config.instance(&name)?;
     let version = match (version, args.bump) {
         (Some(text), _) => VersionChoice::exact(&text)?,
@@ -128,12 +133,10 @@ fn show(report: &Report) {
             output::size(image.size)
         ));
     }
-    output::line(&format!(
-        "  {} steps reused, {} run, {}",
-        release.steps.reused,
-        release.steps.run,
-        output::duration(report.milliseconds)
-    ));
+    if report.committed.created {
+        let (steps, took) = (&release.steps, output::duration(report.milliseconds));
+        output::line(&format!("  {} steps reused, {} run, {took}", steps.reused, steps.run));
+    }
     if report.pushed_bytes > 0 {
         output::line(&format!("  {} pushed", output::size(report.pushed_bytes)));
     }

@@ -74,7 +74,7 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     deploy::show(&report.deploy, &format!("is back (from {})", report.from));
     match &report.migrations {
         Migrations::Unknown => {
-            output::line("migrations: not known; check that the older code runs on the newer database")
+            output::line("migrations: not known; check that the older code runs on the newer database");
         }
         Migrations::Beyond(migrations) if migrations.is_empty() => {}
         Migrations::Beyond(migrations) => {

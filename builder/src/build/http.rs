@@ -29,8 +29,10 @@ impl Fetched {
 
 /// Fetches a file into the store.
 pub(crate) async fn fetch(store: &Store, client: &reqwest::Client, url: &str) -> Result<Fetched, FetchError> {
-    let fail = |why: String| FetchError::Http { url: super::git::without_credentials(url), why };
-    let known: Option<Fetched> = store.name("http", url)?.and_then(|text| serde_json::from_str(&text).ok());
+    // A password in the URL belongs neither into the store nor into an error.
+    let name = super::git::without_credentials(url);
+    let fail = |why: String| FetchError::Http { url: name.clone(), why };
+    let known: Option<Fetched> = store.name("http", &name)?.and_then(|text| serde_json::from_str(&text).ok());
     let known = match known {
         Some(known) if store.blobs().size(&known.digest)?.is_some() => Some(known),
         _ => None,
@@ -42,7 +44,7 @@ pub(crate) async fn fetch(store: &Store, client: &reqwest::Client, url: &str) ->
             request = request.header(name, value);
         }
     }
-    let mut response = request.send().await.map_err(|e| fail(chain(&e)))?;
+    let mut response = request.send().await.map_err(|e| fail(chain(&e.without_url())))?;
     if let (Some(known), reqwest::StatusCode::NOT_MODIFIED) = (known, response.status()) {
         return Ok(known);
     }
@@ -56,13 +58,13 @@ pub(crate) async fn fetch(store: &Store, client: &reqwest::Client, url: &str) ->
         .and_then(|t| jiff::fmt::rfc2822::parse(t).ok())
         .map_or(0, |t| t.timestamp().as_second());
     let mut writer = store.blobs().writer()?;
-    while let Some(chunk) = response.chunk().await.map_err(|e| fail(chain(&e)))? {
+    while let Some(chunk) = response.chunk().await.map_err(|e| fail(chain(&e.without_url())))? {
         writer.write_all(&chunk).map_err(|e| fail(e.to_string()))?;
     }
     let (digest, _) = writer.commit(None)?;
     let fetched = Fetched { digest, mtime, etag, last_modified };
     let record = serde_json::to_string(&fetched).map_err(shiplap_cache::Error::from)?;
-    store.set_name("http", url, &record)?;
+    store.set_name("http", &name, &record)?;
     Ok(fetched)
 }
 

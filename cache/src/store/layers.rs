@@ -90,11 +90,12 @@ impl Store {
         let mut moved = Ok(());
         self.transact(|db| {
             let taken = db.prepare_cached("SELECT 1 FROM layers WHERE id = ?1")?.exists([id.as_bytes()])?;
-            if !taken {
+            // A damaged layer's directory may have been removed by hand, as the error about it says.
+            if !taken || !dir.exists() {
                 moved = place(&pending, &index, &dir, &file);
                 if moved.is_ok() {
                     let row = params![id.as_bytes(), size, entries, self.boot];
-                    db.execute("INSERT INTO layers (id, size, entries, boot) VALUES (?1, ?2, ?3, ?4)", row)?;
+                    db.execute("INSERT OR REPLACE INTO layers (id, size, entries, boot) VALUES (?1, ?2, ?3, ?4)", row)?;
                 }
             }
             Ok(())
@@ -371,6 +372,18 @@ mod tests {
         std::fs::write(store.layer_dir(&id).join("a"), "torn").unwrap();
         let store = Store::open(home.path()).unwrap();
         assert_eq!(layer(&store, &Tree::default(), &[("a", "1")]), id);
+        assert_eq!(std::fs::read_to_string(store.layer_dir(&id).join("a")).unwrap(), "1");
+    }
+
+    #[test]
+    fn a_layer_whose_directory_was_removed_is_made_again() {
+        let (home, store) = store();
+        let base = Tree::default();
+        let id = layer(&store, &base, &[("a", "1")]);
+        std::fs::remove_dir_all(store.layer_dir(&id)).unwrap();
+        let store = Store::open(home.path()).unwrap();
+        assert!(!store.has_layer(&id).unwrap());
+        assert_eq!(layer(&store, &base, &[("a", "1")]), id);
         assert_eq!(std::fs::read_to_string(store.layer_dir(&id).join("a")).unwrap(), "1");
     }
 

@@ -85,6 +85,10 @@ impl Store {
             home: home.clone(),
         };
         session::sweep(&home.join("tmp"))?;
+        for folder in ["blobs/sha256", "sources"] {
+            let folder = home.join(folder);
+            crate::durable::sweep(&folder).at("read", &folder)?;
+        }
         Ok(store)
     }
 
@@ -153,15 +157,27 @@ impl Store {
     }
 
     pub(crate) fn transact<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        let mut db = self.database();
-        (|| {
-            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = f(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        })()
-        .map_err(|e| database_error(&self.home, e))
+        transact(&mut self.database(), f).map_err(|e| database_error(&self.home, e))
     }
+
+    /// As [`Store::transact`], and on disk when it returns, with all that was committed before: the log is synced as a whole.
+    pub(crate) fn transact_durably<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let mut db = self.database();
+        let value = db
+            .pragma_update(None, "synchronous", "FULL")
+            .and_then(|()| transact(&mut db, f))
+            .map_err(|e| database_error(&self.home, e));
+        // That it stays strict costs time alone.
+        let _ = db.pragma_update(None, "synchronous", "NORMAL");
+        value
+    }
+}
+
+fn transact<T>(db: &mut Connection, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = f(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -28,12 +28,12 @@ impl Store {
     }
 
     /// Points a name at something if it points at nothing yet; returns what it points at now. Of several processes at
-    /// once, one wins.
+    /// once, one wins. A name that never moves is a promise, so it is on disk when this returns.
     ///
     /// # Errors
     /// The database fails.
     pub fn create_name(&self, space: &str, name: &str, value: &str) -> Result<String> {
-        self.transact(|db| {
+        self.transact_durably(|db| {
             db.execute("INSERT OR IGNORE INTO names VALUES (?1, ?2, ?3)", [space, name, value])?;
             db.query_row("SELECT value FROM names WHERE space = ?1 AND name = ?2", [space, name], |row| row.get(0))
         })
