@@ -147,6 +147,23 @@ impl Home {
         files
     }
 
+    /// The configuration of an image, as `docker inspect` would find it.
+    #[track_caller]
+    pub fn config(&self, name: &str) -> Value {
+        let tar = self.command(["export", name, "-", "--format", "docker-archive"]).output().unwrap();
+        assert!(tar.status.success(), "{}", String::from_utf8_lossy(&tar.stderr));
+        let mut found = BTreeMap::new();
+        for entry in tar::Archive::new(tar.stdout.as_slice()).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let path = entry.path().unwrap().display().to_string();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            found.insert(path, content);
+        }
+        let manifest: Value = serde_json::from_slice(&found["manifest.json"]).unwrap();
+        serde_json::from_slice(&found[manifest[0]["Config"].as_str().unwrap()]).unwrap()
+    }
+
     /// A text file of an image.
     #[track_caller]
     pub fn file(&self, name: &str, path: &str) -> String {

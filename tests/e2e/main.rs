@@ -4,7 +4,10 @@
 
 mod common;
 
+mod add_from_elsewhere;
 mod build_an_image;
+mod docker;
+mod keep_a_secret;
 
 /// A file that no `mod` line names is never compiled, and its tests never fail.
 #[test]

@@ -1,0 +1,97 @@
+//! `ADD` of git repositories and of files of the web.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+use crate::common::{Home, Repo};
+
+#[test]
+fn a_git_repository_at_a_ref_and_a_folder_of_it() {
+    let home = Home::with_base();
+    let repo = Repo::of(&home.path("remote.git"));
+    repo.write("themes/campus/a.scss", "red");
+    repo.write("README", "one");
+    repo.commit("theme");
+    repo.git(&["tag", "v1"]);
+    repo.write("themes/campus/a.scss", "blue");
+    repo.commit("blue");
+    let url = format!("file://{}", repo.path.display());
+    let dockerfile = format!(
+        "FROM base:1\nADD {url}#v1:themes/campus /theme\nADD {url}#main /all\nADD --keep-git-dir=true {url}#v1 /whole\n"
+    );
+    let first = home.build("app:1", &dockerfile, &[]);
+    let files = home.files("app:1");
+    assert_eq!(files["theme/a.scss"], b"red");
+    assert_eq!(files["all/themes/campus/a.scss"], b"blue");
+    assert!(!files.contains_key("all/.git/HEAD") && files.contains_key("whole/.git/HEAD"));
+
+    // A branch that moved is another input, a tag that did not is the same.
+    repo.write("themes/campus/a.scss", "green");
+    repo.commit("green");
+    let second = home.build_again("app:1", &[]);
+    assert_eq!(second.reused().first(), first.ran().first());
+    assert!(second.ran().iter().any(|step| step.contains("#main")));
+    assert_eq!(home.file("app:1", "all/themes/campus/a.scss"), "green");
+}
+
+#[test]
+fn a_file_of_the_web_is_asked_for_again_and_fetched_when_it_changed() {
+    let home = Home::with_base();
+    let web = Web::start("one");
+    let built = home.build("app:1", &format!("FROM base:1\nADD {}/page.txt /srv/\n", web.url), &[]);
+    assert_eq!(built.ran().len(), 1);
+    assert_eq!(home.file("app:1", "srv/page.txt"), "one");
+    assert_eq!(home.build_again("app:1", &[]).ran(), Vec::<&str>::new());
+    *web.content.lock().unwrap() = "two".to_owned();
+    assert_eq!(home.build_again("app:1", &[]).ran().len(), 1);
+    assert_eq!(home.file("app:1", "srv/page.txt"), "two");
+    let statuses = web.statuses.lock().unwrap().clone();
+    assert!(statuses.contains(&304), "what did not change was fetched again: {statuses:?}");
+
+    home.write("Dockerfile", format!("FROM base:1\nADD {}/missing /\n", web.url));
+    let ran = home.run(["build", "."]);
+    assert_ne!(ran.code, Some(0));
+    ran.says("404").says("Dockerfile:2");
+}
+
+/// A web server on loopback with one page, which tells its state by an `ETag`.
+struct Web {
+    url: String,
+    content: Arc<Mutex<String>>,
+    statuses: Arc<Mutex<Vec<u16>>>,
+}
+
+impl Web {
+    fn start(content: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let content = Arc::new(Mutex::new(content.to_owned()));
+        let statuses = Arc::new(Mutex::new(Vec::new()));
+        let web = Self { url, content: content.clone(), statuses: statuses.clone() };
+        // It lives as long as the test's process.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = String::new();
+                let mut lines = BufReader::new(stream.try_clone().unwrap());
+                while lines.read_line(&mut head).unwrap() > 2 {}
+                let body = content.lock().unwrap().clone();
+                let etag = format!("\"{body}\"");
+                let known = head.to_lowercase().contains(&format!("if-none-match: {etag}"));
+                let (status, body) = match (head.contains("/page.txt"), known) {
+                    (false, _) => (404, String::new()),
+                    (true, true) => (304, String::new()),
+                    (true, false) => (200, body),
+                };
+                statuses.lock().unwrap().push(status);
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\nETag: {etag}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                );
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        web
+    }
+}
