@@ -1,0 +1,181 @@
+//! The same Dockerfile built by Docker 28 and by shiplap makes the same files and the same image configuration.
+//!
+//! Each test is a [`Case`]: a Dockerfile, the files of its context, flags. Where `SHIPLAP_TEST_DOCKER` names no engine (a
+//! command that runs `docker`, such as `../shared/lab/peers docker`), the tests say so and pass. Times are not compared;
+//! what we do otherwise on purpose is in `docs/compatibility.md`.
+
+mod add;
+mod base;
+mod config;
+mod copy;
+mod engine;
+mod ignore;
+mod link;
+mod mounts;
+mod run;
+mod stages;
+mod tree;
+mod workdir;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use engine::Engine;
+use serde_json::Value;
+use tree::Files;
+
+use crate::common::{Home, write};
+
+/// A build to be done twice. `FROM base` in its Dockerfile is the image of [`base`].
+pub struct Case {
+    home: Home,
+    flags: Vec<String>,
+    dockerfile: String,
+}
+
+/// What came of a build.
+pub enum Result {
+    Image { files: Files, config: Value },
+    Failure(String),
+}
+
+impl Case {
+    pub fn new(dockerfile: &str) -> Self {
+        // An engine in a container often has no bridge for the steps.
+        let flags = vec!["--network=host".to_owned()];
+        let case = Self { home: Home::new(), flags, dockerfile: dockerfile.to_owned() };
+        fs::create_dir(case.context()).unwrap();
+        case
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path(name)
+    }
+
+    pub fn context(&self) -> PathBuf {
+        self.path("context")
+    }
+
+    /// Where a path of the context is on disk, with the folders above it made.
+    fn at(&self, path: &str) -> PathBuf {
+        let at = self.context().join(path);
+        if let Some(parent) = at.parent() {
+            fs::create_dir_all(parent).unwrap();
+        }
+        at
+    }
+
+    /// A file of the context; `../x/f` is beside it.
+    pub fn file(self, path: &str, text: impl AsRef<[u8]>) -> Self {
+        self.file_mode(path, text, 0o644)
+    }
+
+    pub fn file_mode(self, path: &str, text: impl AsRef<[u8]>, mode: u32) -> Self {
+        let at = write(&self.at(path), text);
+        fs::set_permissions(&at, fs::Permissions::from_mode(mode)).unwrap();
+        self
+    }
+
+    pub fn dir(self, path: &str, mode: u32) -> Self {
+        let at = self.at(path);
+        fs::create_dir_all(&at).unwrap();
+        fs::set_permissions(&at, fs::Permissions::from_mode(mode)).unwrap();
+        self
+    }
+
+    pub fn symlink(self, path: &str, target: &str) -> Self {
+        symlink(target, self.at(path)).unwrap();
+        self
+    }
+
+    pub fn hard_link(self, path: &str, first: &str) -> Self {
+        fs::hard_link(self.at(first), self.at(path)).unwrap();
+        self
+    }
+
+    /// A flag for both builders; `{dir}` in it is the folder that the context is in.
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.replace("{dir}", self.path("").to_str().unwrap()));
+        self
+    }
+
+    /// Both build it, to the same files and the same configuration.
+    #[track_caller]
+    pub fn same(self) {
+        self.same_but(&[]);
+    }
+
+    /// As [`Case::same`], but for these paths, each with a reason in `docs/compatibility.md`.
+    #[track_caller]
+    pub fn same_but(self, kept: &[&str]) {
+        let Some((docker, shiplap)) = self.both() else { return };
+        match (docker, shiplap) {
+            (Result::Image { files, config }, Result::Image { files: ours, config: our_config }) => {
+                let files = tree::differences(&files, &ours, kept);
+                assert!(files.is_empty(), "docker (-) and shiplap (+) differ:\n{}", files.join("\n"));
+                assert_eq!(our_config, config, "shiplap's configuration on the left, docker's on the right");
+            }
+            (Result::Failure(why), Result::Image { .. }) => panic!("only docker failed:\n{why}"),
+            (Result::Image { .. }, Result::Failure(why)) => panic!("only shiplap failed:\n{why}"),
+            (Result::Failure(docker), Result::Failure(us)) => panic!("both failed:\n{docker}\n\n{us}"),
+        }
+    }
+
+    /// Neither builds it.
+    #[track_caller]
+    pub fn refused(self) {
+        let Some((docker, shiplap)) = self.both() else { return };
+        match (docker, shiplap) {
+            (Result::Failure(_), Result::Failure(_)) => {}
+            (Result::Failure(why), _) => panic!("only docker refused it:\n{why}"),
+            (_, Result::Failure(why)) => panic!("only shiplap refused it:\n{why}"),
+            _ => panic!("both built it"),
+        }
+    }
+
+    /// What both make of it; none where there is no engine.
+    fn both(&self) -> Option<(Result, Result)> {
+        let engine = Engine::get()?;
+        let text = self.dockerfile.replace("FROM base", &format!("FROM {}", engine.base()));
+        let text = text.replace("from=base", &format!("from={}", engine.base()));
+        fs::write(self.path("Dockerfile"), text).unwrap();
+        let docker = engine.build(self);
+        let shiplap = self.shiplap(engine);
+        Some((docker, shiplap))
+    }
+
+    fn shiplap(&self, engine: &Engine) -> Result {
+        let shiplap = |args: &[&str]| self.home.command(args).output().unwrap();
+        succeeded(shiplap(&["import", engine.base_tar().to_str().unwrap(), engine.base(), "--change=ENV PATH=/bin"]));
+        let dockerfile = self.path("Dockerfile");
+        let context = self.context();
+        let mut build = vec!["build", "--progress=plain", "-t", "case:1", "-f", dockerfile.to_str().unwrap()];
+        build.extend(self.flags.iter().map(String::as_str));
+        build.push(context.to_str().unwrap());
+        let built = shiplap(&build);
+        if !built.status.success() {
+            return Result::Failure(String::from_utf8_lossy(&built.stderr).into_owned());
+        }
+        let rootfs = succeeded(shiplap(&["export", "--format=rootfs", "case:1", "-"]));
+        let layout = self.path("layout");
+        succeeded(shiplap(&["export", "--format=oci-layout", "case:1", layout.to_str().unwrap()]));
+        Result::Image { files: tree::read(&rootfs), config: engine::chosen(&config_of(&layout)) }
+    }
+}
+
+/// The output of a command that must have ended well.
+#[track_caller]
+pub fn succeeded(output: Output) -> Vec<u8> {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// The `config` of the one image of an OCI layout.
+fn config_of(layout: &Path) -> Value {
+    let json = |path: PathBuf| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
+    let blob = |digest: &Value| json(layout.join("blobs").join(digest.as_str().unwrap().replace(':', "/")));
+    let manifest = blob(&json(layout.join("index.json"))["manifests"][0]["digest"]);
+    blob(&manifest["config"]["digest"])["config"].clone()
+}

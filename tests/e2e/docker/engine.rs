@@ -1,0 +1,101 @@
+//! The engine that we compare with.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use super::{Case, Result, base, succeeded, tree};
+
+/// A command that runs `docker`, and the base image that was imported there.
+pub struct Engine {
+    command: Vec<String>,
+    base: String,
+    base_tar: PathBuf,
+}
+
+impl Engine {
+    /// The engine of `SHIPLAP_TEST_DOCKER`. With the variable set, an engine that does not answer is an error, not a skip.
+    pub fn get() -> Option<&'static Self> {
+        static ENGINE: OnceLock<Option<Engine>> = OnceLock::new();
+        ENGINE.get_or_init(Self::find).as_ref()
+    }
+
+    fn find() -> Option<Self> {
+        let Some(command) = std::env::var("SHIPLAP_TEST_DOCKER").ok().filter(|c| !c.trim().is_empty()) else {
+            eprintln!("skipped: SHIPLAP_TEST_DOCKER names no command that runs docker");
+            return None;
+        };
+        let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+        let (base_tar, tag) = base::make();
+        let base = format!("shiplap-test/base:{tag}");
+        let engine = Self { command, base, base_tar };
+        if !engine.docker(&["image", "inspect", &engine.base]).status.success() {
+            let tar = engine.base_tar.to_str().unwrap();
+            succeeded(engine.docker(&["import", "-c", "ENV PATH=/bin", tar, &engine.base]));
+        }
+        Some(engine)
+    }
+
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub fn base_tar(&self) -> &Path {
+        &self.base_tar
+    }
+
+    pub fn docker(&self, args: &[&str]) -> Output {
+        Command::new(&self.command[0]).args(&self.command[1..]).args(args).output().unwrap()
+    }
+
+    /// Builds a case; a tar of its files and an image of its configuration come from one build.
+    pub fn build(&self, case: &Case) -> Result {
+        let tar = case.path("docker.tar");
+        let name = format!("shiplap-test/case:{}", case.path("").file_name().unwrap().to_str().unwrap().to_lowercase());
+        let (dockerfile, context) = (case.path("Dockerfile"), case.context());
+        let (to_tar, to_image) =
+            (format!("--output=type=tar,dest={}", tar.display()), format!("--output=type=image,name={name}"));
+        let mut args = vec!["buildx", "build", "--progress=plain", &to_tar, &to_image, "-f"];
+        args.push(dockerfile.to_str().unwrap());
+        args.extend(case.flags.iter().map(String::as_str));
+        args.push(context.to_str().unwrap());
+        let built = self.docker(&args);
+        if !built.status.success() {
+            return Result::Failure(String::from_utf8_lossy(&built.stderr).into_owned());
+        }
+        let inspected = succeeded(self.docker(&["image", "inspect", "--format", "{{json .Config}}", &name]));
+        succeeded(self.docker(&["image", "rm", &name]));
+        let config: Value = serde_json::from_slice(&inspected).unwrap();
+        Result::Image { files: tree::read(&std::fs::read(tar).unwrap()), config: chosen(&config) }
+    }
+}
+
+/// The parts of an image's configuration that a Dockerfile sets; what is empty is absent.
+pub fn chosen(config: &Value) -> Value {
+    const KEYS: [&str; 13] = [
+        "Env",
+        "Cmd",
+        "Entrypoint",
+        "User",
+        "WorkingDir",
+        "Labels",
+        "ExposedPorts",
+        "Volumes",
+        "StopSignal",
+        "Healthcheck",
+        "OnBuild",
+        "Shell",
+        "ArgsEscaped",
+    ];
+    let empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Bool(set) => !set,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(items) => items.is_empty(),
+        Value::Number(_) => false,
+    };
+    KEYS.iter().filter_map(|key| Some((*key, config.get(key).filter(|v| !empty(v))?.clone()))).collect()
+}

@@ -1,0 +1,53 @@
+//! `.dockerignore`.
+
+use super::Case;
+
+fn zoo(rules: &str) -> Case {
+    Case::new("FROM scratch\nCOPY . /\n")
+        .file(".dockerignore", rules)
+        .file("a.txt", "a")
+        .file("b.md", "b")
+        .file(".git/HEAD", "h")
+        .file("d/a.txt", "da")
+        .file("d/b.md", "db")
+        .file("d/e/a.txt", "dea")
+        .file("d/e/keep.txt", "k")
+        .file("node_modules/x/index.js", "x")
+        .dir("empty", 0o755)
+}
+
+#[test]
+fn names_patterns_and_exceptions() {
+    zoo("# comment\n*.txt\n.git\n**/node_modules\n!a.txt\n").same();
+    zoo("**/*.txt\n!**/keep.txt\n").same();
+    zoo("d/*\n!d/e\n").same();
+    zoo("d\n!d/e/keep.txt\n").same();
+    zoo("*\n!d\nd/e\n").same();
+}
+
+#[test]
+fn itself_and_the_dockerfile() {
+    zoo(".dockerignore\nDockerfile\n").same();
+    zoo("/a.txt\n./b.md\n  d/e  \nempty/\n").same();
+    zoo("*/*.md\n?.txt\n[.]git\n").same();
+}
+
+#[test]
+fn what_is_ignored_cannot_be_copied() {
+    let case = |rules: &str| {
+        Case::new("FROM scratch\nCOPY d/a /\n").file(".dockerignore", rules).file("d/a", "a").file("d/b", "b")
+    };
+    case("d/a\n").refused();
+    case("d\n").refused();
+    case("d\n!d/a\n").same();
+}
+
+#[test]
+fn a_bad_pattern() {
+    zoo("[\n").refused();
+}
+
+#[test]
+fn the_file_of_the_dockerfile_goes_first() {
+    zoo("*.txt\n").file("../Dockerfile.dockerignore", "*.md\n").same();
+}
