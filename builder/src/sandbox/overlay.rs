@@ -1,5 +1,6 @@
 //! Mounts a stack of layers as one tree.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -86,10 +87,14 @@ impl Overlay<'_> {
     }
 }
 
-/// Opens the layers of a stack.
+/// Opens the layers of a stack, topmost first. A layer that is in it twice (a `chmod` that changes nothing leaves the layer of
+/// the `COPY` before it) is opened once: overlayfs refuses a directory twice, with `ELOOP`, and what the upper one says is all
+/// that the lower one could.
 pub(super) fn open_layers(layers: &[PathBuf]) -> Result<Vec<OwnedFd>, Failure> {
+    let mut seen = HashSet::new();
     layers
         .iter()
+        .filter(|layer| seen.insert(*layer))
         .map(|layer| open_directory(layer).doing(|| format!("opening the layer {}", layer.display())))
         .collect()
 }

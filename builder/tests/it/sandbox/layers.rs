@@ -65,6 +65,17 @@ fn renames_and_chmods_are_whole_copies() {
 }
 
 #[test]
+fn a_layer_may_be_in_a_stack_twice() {
+    let mut lab = Lab::new();
+    let first = lab.sh("mkdir /d; echo first > /d/both").upper;
+    lab.layers.insert(0, first.clone());
+    let second = lab.sh("echo second > /d/both; echo second > /d/own").upper;
+    lab.layers.insert(0, second);
+    lab.layers.insert(0, first);
+    assert_eq!(lab.sh("cat /d/both /d/own").ok(), "first\nsecond\n");
+}
+
+#[test]
 fn the_upper_directory_of_a_step_is_a_layer_of_the_next() {
     let mut lab = Lab::new();
     let first = lab.sh("echo 1 > /one; rm /etc/group; rm -r /home; mkdir /home; touch /home/h");
