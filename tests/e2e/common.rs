@@ -102,12 +102,6 @@ impl Home {
         Ran::of(self.command(args).output().unwrap())
     }
 
-    /// Runs the program in a folder below the working folder.
-    #[track_caller]
-    pub fn run_in<A: AsRef<std::ffi::OsStr>>(&self, folder: &str, args: impl IntoIterator<Item = A>) -> Ran {
-        Ran::of(self.command(args).current_dir(self.work().join(folder)).output().unwrap())
-    }
-
     /// Runs the program with `--json` and reads what it prints; it must end well.
     #[track_caller]
     pub fn json(&self, args: &[&str]) -> Value {

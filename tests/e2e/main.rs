@@ -3,11 +3,22 @@
 //! Every test has a store of its own in a temporary folder, and needs no network but loopback.
 
 mod common;
+mod registry_server;
+mod site;
 
 mod add_from_elsewhere;
 mod build_an_image;
+mod cli_reference;
+mod command_line;
 mod docker;
+mod imports_point_one_way;
 mod keep_a_secret;
+mod move_images;
+mod release_and_roll_back;
+mod reproduce_an_image;
+mod run_without_root;
+mod share_a_registry;
+mod use_the_terminal;
 
 /// A file that no `mod` line names is never compiled, and its tests never fail.
 #[test]

@@ -1,0 +1,91 @@
+//! A user without root, with a range of subordinate ids, as Debian gives to each new user.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+use crate::common::{Home, Ran, SHIPLAP, sh};
+
+/// A user of this machine, for one test.
+struct User {
+    name: String,
+    id: String,
+}
+
+impl User {
+    /// None, with the reason printed, where users cannot be made.
+    fn new() -> Option<Self> {
+        if !is_root() {
+            eprintln!("skipped: only root makes users");
+            return None;
+        }
+        let name = format!("shiplap-e2e-{}", std::process::id());
+        sh(Command::new("useradd").args(["-M", "-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0", &name]));
+        let id = sh(Command::new("id").args(["-u", &name]));
+        let range = "1600000000-1600065535";
+        sh(Command::new("usermod").args(["--add-subuids", range, "--add-subgids", range, &name]));
+        Some(Self { name, id })
+    }
+
+    fn runs(&self, home: &Home, args: &[&str]) -> Ran {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &self.id, "--regid", &self.id, "--clear-groups"]).arg(home.path("shiplap")).args(args);
+        command.env_clear().envs(home.environment()).env("USER", &self.name).current_dir(home.work());
+        Ran::of(command.output().unwrap())
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let _ = Command::new("userdel").arg(&self.name).status();
+    }
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+#[test]
+fn builds_releases_and_takes_images_elsewhere() {
+    let Some(user) = User::new() else { return };
+    let (home, root) = (Home::new(), Home::with_base());
+    // The folder of the program may be closed to others.
+    fs::copy(SHIPLAP, home.path("shiplap")).unwrap();
+    root.run(["export", "base:1", home.work().join("base.tar").to_str().unwrap(), "--format", "docker-archive"]).ok();
+    let dockerfile = "
+FROM base:1
+COPY page /srv/
+RUN chown bob:bob /srv/page && chmod 4755 /srv/page && touch /of-root && rm /bin/wget
+USER bob
+RUN id -u >/tmp/id
+";
+    home.write("Dockerfile", dockerfile);
+    home.write("page", "hello");
+    sh(Command::new("chown").args(["-R", &format!("{0}:{0}", user.id)]).arg(home.path("")));
+    user.runs(&home, &["doctor"]).ok().says("this machine can build images");
+    user.runs(&home, &["import", "base.tar"]).ok();
+    user.runs(&home, &["build", "-t", "app:1", "."]).ok().says("3 run");
+    user.runs(&home, &["build", "-t", "app:1", "."]).ok().says("3 steps reused, 0 run");
+    user.runs(&home, &["export", "app:1", "root.tar", "--format", "rootfs"]).ok();
+
+    // Owners are those inside, not the subordinate ids that stand for them.
+    root.run(["import", home.work().join("root.tar").to_str().unwrap(), "from-user:1"]).ok();
+    let listed = sh(Command::new("tar").args(["--numeric-owner", "-tvf"]).arg(home.work().join("root.tar")));
+    let line = |path: &str| {
+        let found = listed.lines().find(|line| line.ends_with(path));
+        found
+            .unwrap_or_else(|| panic!("no {path} in {listed}"))
+            .split_whitespace()
+            .take(2)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(line("srv/page"), "-rwsr-xr-x 3333/3333");
+    assert_eq!(line("of-root"), "-rw-r--r-- 0/0");
+    assert_eq!(root.file("from-user:1", "tmp/id"), "3333\n");
+    assert!(!listed.contains("bin/wget"));
+
+    // Root's store is not the user's, and the other way round: owners mean other things there.
+    let other = root.command(["images"]).env("SHIPLAP_HOME", home.store()).output().unwrap();
+    Ran::of(other).ends_with(6);
+}
