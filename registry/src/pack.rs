@@ -19,7 +19,7 @@ pub struct PackOptions {
     /// What new layers are compressed with. With zstd, layers that came from elsewhere in gzip stay as they are; with gzip, every
     /// layer is gzip.
     pub compression: Compression,
-    /// No time in a new layer is later than this (`SOURCE_DATE_EPOCH`). Layers that came from elsewhere stay as they are.
+    /// No time in a new layer or config is later than this (`SOURCE_DATE_EPOCH`). Layers that came from elsewhere stay as they are.
     pub clamp: Option<i64>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn pack(store: &Store, image: &Image, options: &PackOptions, progress
     let diff_ids: Vec<Digest> = layers.iter().map(|l| l.diff_id).collect();
     let config = match original_config(store, image, &diff_ids)? {
         Some(original) => original,
-        None => image.config_file(&diff_ids),
+        None => clamped(image, options.clamp).config_file(&diff_ids),
     };
     let config = (Descriptor::of(OCI_CONFIG, &config), store.blobs().put(&config)?).0;
     let manifest = Manifest {
@@ -62,6 +62,23 @@ pub(crate) fn pack(store: &Store, image: &Image, options: &PackOptions, progress
     let bytes = serde_json::to_vec(&manifest).map_err(shiplap_cache::Error::from)?;
     store.blobs().put(&bytes)?;
     Ok(Packed { manifest: Descriptor::of(OCI_MANIFEST, &bytes), config, layers })
+}
+
+/// The image with no time of its making later than `latest`: without that the same files would still make another digest.
+fn clamped(image: &Image, latest: Option<i64>) -> Image {
+    let mut image = image.clone();
+    let Some(latest) = latest.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()) else { return image };
+    let earlier = |text: &str| match text.parse::<jiff::Timestamp>() {
+        Ok(time) if time > latest => latest.to_string(),
+        _ => text.to_owned(),
+    };
+    if let Some(serde_json::Value::String(created)) = image.config.get_mut("created") {
+        *created = earlier(created);
+    }
+    for created in image.history.iter_mut().filter_map(|line| line.created.as_mut()) {
+        *created = earlier(created);
+    }
+    image
 }
 
 /// The manifest that the image came with, if everything of it is here and its compression will do.
