@@ -27,7 +27,7 @@ fn each_crate_uses_only_those_below_it() {
     assert_eq!(found, wanted);
 }
 
-/// No crate knows the command line.
+/// No crate knows the command line. The sandbox's child is a program of its own, and prints why it cannot begin.
 #[test]
 fn only_the_command_prints_and_reads_the_environment() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -36,6 +36,9 @@ fn only_the_command_prints_and_reads_the_environment() {
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
+                if path.ends_with("sandbox/child.rs") {
+                    continue;
+                }
                 if path.is_dir() {
                     folders.push(path);
                     continue;

@@ -69,7 +69,7 @@ fn a_root_file_system_goes_there_and_back_with_the_same_bytes() {
     assert_eq!(config["config"]["User"], "bob");
     assert!(config["config"]["Env"].as_array().unwrap().contains(&"X=y".into()), "{config}");
     let files = there.files("flat:1");
-    assert!(!files.contains_key("bin/wget") && files.contains_key("empty"), "{:?}", files.keys());
+    assert!(!files.contains_key("bin/wget") && files.contains_key("empty/"), "{:?}", files.keys());
 }
 
 #[test]
