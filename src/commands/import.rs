@@ -82,8 +82,12 @@ fn changes(instructions: &[String]) -> Result<serde_json::Map<String, serde_json
             format!("--change: `{}` changes files, not the configuration", step.text),
         ));
     }
-    match serde_json::to_value(&stage.config.config)? {
-        serde_json::Value::Object(config) => Ok(config),
-        _ => Ok(serde_json::Map::new()),
+    let serde_json::Value::Object(mut config) = serde_json::to_value(&stage.config.config)? else {
+        return Ok(serde_json::Map::new());
+    };
+    // `FROM scratch` begins in /, an import says nothing of it.
+    if !stage.steps.iter().any(|step| step.makes_layer()) {
+        config.remove("WorkingDir");
     }
+    Ok(config)
 }

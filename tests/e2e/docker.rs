@@ -33,6 +33,7 @@ pub struct Case {
     home: Home,
     flags: Vec<String>,
     dockerfile: String,
+    merges: bool,
 }
 
 /// What came of a build.
@@ -45,7 +46,7 @@ impl Case {
     pub fn new(dockerfile: &str) -> Self {
         // An engine in a container often has no bridge for the steps.
         let flags = vec!["--network=host".to_owned()];
-        let case = Self { home: Home::new(), flags, dockerfile: dockerfile.to_owned() };
+        let case = Self { home: Home::new(), flags, dockerfile: dockerfile.to_owned(), merges: false };
         fs::create_dir(case.context()).unwrap();
         case
     }
@@ -101,6 +102,12 @@ impl Case {
         self
     }
 
+    /// Only for engines that can merge layers.
+    pub fn with_merge(mut self) -> Self {
+        self.merges = true;
+        self
+    }
+
     /// Both build it, to the same files and the same configuration.
     #[track_caller]
     pub fn same(self) {
@@ -138,6 +145,9 @@ impl Case {
     /// What both make of it; none where there is no engine.
     fn both(&self) -> Option<(Result, Result)> {
         let engine = Engine::get()?;
+        if self.merges && !engine.merges() {
+            return None;
+        }
         let text = self.dockerfile.replace("FROM base", &format!("FROM {}", engine.base()));
         let text = text.replace("from=base", &format!("from={}", engine.base()));
         fs::write(self.path("Dockerfile"), text).unwrap();

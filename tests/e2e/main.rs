@@ -2,14 +2,17 @@
 //!
 //! Every test has a store of its own in a temporary folder, and needs no network but loopback.
 
+mod campus;
 mod common;
 mod registry_server;
 mod site;
 
 mod add_from_elsewhere;
+mod bad_input;
 mod build_an_image;
 mod cli_reference;
 mod command_line;
+mod crash;
 mod docker;
 mod imports_point_one_way;
 mod keep_a_secret;

@@ -1,8 +1,9 @@
 //! What `ADD` takes beyond `COPY`: archives, files of the web, git repositories.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use shiplap_cache::TreePath;
+use shiplap_cache::{Kind, TreePath};
 
 use super::archive;
 use super::copy::{self, Picked};
@@ -40,7 +41,7 @@ pub(crate) async fn pick(builder: &Arc<Builder>, sources: &Arc<Sources>, op: &Ad
                 let at = fetched.path(store);
                 if *unpack {
                     let (store, url) = (store.clone(), url.clone());
-                    picked.push(all_of(blocking(move || archive::unpack(&store, &at, &url)).await?));
+                    picked.push(all_of(blocking(move || archive::unpack_to(&store, &at, &url)).await?));
                 } else {
                     let bytes = store.blobs().read(&fetched.digest)?;
                     let name = file_name.clone().into_bytes();
@@ -73,15 +74,15 @@ async fn unpacked(builder: &Arc<Builder>, picked: Picked) -> Result<Picked, Step
     let Picked::Tree { items, is_dir: false, .. } = &picked else { return Ok(picked) };
     let [item] = items.as_slice() else { return Ok(picked) };
     let at = item.at.clone();
-    if !copy::is_archive(item).map_err(|source| StepError::Io { what: "read", path: at.clone(), source })? {
+    if !matches!(item.entry.kind, Kind::File { .. })
+        || !archive::is_archive(&at).map_err(|source| StepError::Io { what: "read", path: at.clone(), source })?
+    {
         return Ok(picked);
     }
     let (store, what) = (builder.store().clone(), at.display().to_string());
-    Ok(all_of(blocking(move || archive::unpack(&store, &at, &what)).await?))
+    Ok(all_of(blocking(move || archive::unpack_to(&store, &at, &what)).await?))
 }
 
-fn all_of(files: Files) -> Picked {
-    let mut items = files.below(&TreePath::root());
-    items.retain(|item| !item.path.is_root());
-    Picked::Tree { name: Vec::new(), is_dir: true, parents: TreePath::root(), items, files }
+fn all_of((files, implied): (Files, BTreeSet<TreePath>)) -> Picked {
+    Picked::Archive { items: files.below(&TreePath::root()), implied, _files: files }
 }

@@ -1,12 +1,14 @@
 //! `COPY`, `ADD` and `WORKDIR`: from the instruction to a [`Layout`], as BuildKit's file operations do it
 //! (tonistiigi/fsutil `copy.go`).
 
-use shiplap_cache::{ContentHash, Kind, Observation, Store, Tree, TreePath};
+use std::collections::BTreeSet;
+
+use shiplap_cache::{ContentHash, Observation, Store, Tree, TreePath};
 
 use super::chmod::ModeChange;
 use super::error::StepError;
 use super::files::{Files, Item, digest_items};
-use super::layout::{Imposed, Layout};
+use super::layout::{Imposed, Layout, Made};
 use super::owner;
 use crate::glob::Glob;
 use crate::ignore::IgnoreRules;
@@ -26,6 +28,13 @@ pub(crate) enum Picked {
         items: Vec<Item>,
         /// Where the items are from: kept, for a fetched tree is gone with its last user.
         files: Files,
+    },
+    /// The content of an archive.
+    Archive {
+        items: Vec<Item>,
+        /// Directories that have no entry in it.
+        implied: BTreeSet<TreePath>,
+        _files: Files,
     },
     /// Bytes of the Dockerfile or of a download.
     Bytes { name: Vec<u8>, bytes: Vec<u8>, mode: u32, mtime: i64 },
@@ -47,6 +56,15 @@ impl Picked {
                 bytes.extend_from_slice(digest_items(items).as_bytes());
                 ContentHash::of(&bytes)
             }
+            Self::Archive { items, implied, .. } => {
+                let mut bytes = b"archive".to_vec();
+                bytes.extend_from_slice(digest_items(items).as_bytes());
+                for path in implied {
+                    bytes.extend_from_slice(path.as_bytes());
+                    bytes.push(0);
+                }
+                ContentHash::of(&bytes)
+            }
             Self::Bytes { name, bytes, mode, .. } => {
                 let all = [name.as_slice(), &mode.to_le_bytes(), ContentHash::of(bytes).as_bytes()].concat();
                 ContentHash::of(&all)
@@ -56,7 +74,9 @@ impl Picked {
 
     fn newest(&self) -> i64 {
         match self {
-            Self::Tree { items, .. } => items.iter().map(|i| i.entry.mtime).max().unwrap_or(0),
+            Self::Tree { items, .. } | Self::Archive { items, .. } => {
+                items.iter().map(|i| i.entry.mtime).max().unwrap_or(0)
+            }
             Self::Bytes { mtime, .. } => *mtime,
         }
     }
@@ -120,8 +140,9 @@ pub(crate) fn pick(
                 };
                 picked.push(Picked::Tree { name, is_dir, parents: keep, items, files: files.clone() });
             }
-            // A name without wildcards must be there; a pattern that matches nothing is an error too, as in BuildKit.
-            if picked.is_empty() && exclude.is_empty() { Err(missing()) } else { Ok(picked) }
+            // A name without wildcards must be there; a pattern may match nothing.
+            let named = !Glob::has_wildcards(pattern) && exclude.is_empty();
+            if picked.is_empty() && named { Err(missing()) } else { Ok(picked) }
         }
     }
 }
@@ -166,36 +187,53 @@ pub(crate) fn lay_out<'a>(
         Some(Chmod::Symbolic(text)) => Some(ModeChange::parse(text).ok_or_else(|| StepError::Mode(text.clone()))?),
     };
     let imposed = Imposed { owner, chmod };
-    let made_by = owner.unwrap_or((0, 0));
+    // An octal mode is for the directories on the way too, without its special bits; a symbolic one is not.
+    let mode = match &imposed.chmod {
+        Some(ModeChange::Octal(bits)) => bits & 0o777,
+        _ => 0o755,
+    };
+    let made = Made { owner, mode };
     let dest = layout.resolve(&TreePath::new(to.path.as_bytes())?);
-    let into_dir = to.path.ends_with('/') || layout.is_dir(&dest) || dest.is_root();
-    if picked.len() > 1 && !into_dir && !picked.iter().all(Picked::is_dir) {
-        return Err(StepError::ManyToOne(to.path.clone()));
-    }
-    let group = layout.group();
     for one in picked {
+        // Each source is copied for itself, in order: it finds what those before it made, and shares no hard links with them.
+        let into_dir = to.path.ends_with('/') || layout.is_dir(&dest) || dest.is_root();
+        let group = layout.group();
         let mtime = one.newest();
         match one {
+            Picked::Archive { items, implied, .. } => {
+                layout.make_dirs(&dest, Made { mode: 0o755, ..made }, mtime)?;
+                // Modes are the archive's, and folders that it does not name are root's.
+                let imposed = Imposed { owner, chmod: None };
+                for item in items.iter().filter(|i| !i.path.is_root()) {
+                    let path = dest.join_path(&item.path);
+                    if implied.contains(&item.path) {
+                        layout.make_dirs(&path, Made::PLAIN, mtime)?;
+                        continue;
+                    }
+                    layout.replace(&path, item.entry.is_dir());
+                    layout.put(group, path, item, false, &imposed)?;
+                }
+            }
             Picked::Tree { parents, items, files, .. } if one.is_dir() => {
                 let target = dest.join_path(parents);
-                layout.make_dirs(&target, made_by, mtime)?;
-                for item in items {
+                layout.make_dirs(&target, made, mtime)?;
+                for item in items.iter().filter(|i| !i.path.is_root()) {
                     let path = target.join_path(&item.path);
-                    make_parent(&mut layout, &path, made_by, mtime)?;
+                    make_parent(&mut layout, &path, made, mtime)?;
                     layout.put(group, path, item, files.is_live(), &imposed)?;
                 }
             }
-            Picked::Tree { name, parents, items, files, is_dir: _ } => {
+            Picked::Tree { name, parents, items, files, .. } => {
                 let into = into_dir || !parents.is_root();
                 let target = if into { dest.join_path(parents).join(name) } else { dest.clone() };
-                make_parent(&mut layout, &target, made_by, mtime)?;
+                make_parent(&mut layout, &target, made, mtime)?;
                 for item in items {
                     layout.put(group, target.clone(), item, files.is_live(), &imposed)?;
                 }
             }
             Picked::Bytes { name, bytes, mode, mtime } => {
                 let target = if into_dir { dest.join(name) } else { dest.clone() };
-                make_parent(&mut layout, &target, made_by, *mtime)?;
+                make_parent(&mut layout, &target, made, *mtime)?;
                 layout.put_bytes(target, bytes, *mode, *mtime, &imposed)?;
             }
         }
@@ -203,9 +241,9 @@ pub(crate) fn lay_out<'a>(
     Ok(layout)
 }
 
-fn make_parent(layout: &mut Layout<'_>, path: &TreePath, owner: (u32, u32), mtime: i64) -> Result<(), StepError> {
+fn make_parent(layout: &mut Layout<'_>, path: &TreePath, made: Made, mtime: i64) -> Result<(), StepError> {
     match path.parent() {
-        Some(parent) => Ok(layout.make_dirs(&parent, owner, mtime)?),
+        Some(parent) => Ok(layout.make_dirs(&parent, made, mtime)?),
         None => Ok(()),
     }
 }
@@ -219,28 +257,11 @@ pub(crate) fn work_dir<'a>(
 ) -> Result<Layout<'a>, StepError> {
     let mut layout = Layout::new(parent);
     let owner = match user {
-        None => (0, 0),
-        Some(user) => owner::resolve(store, parent, user, &mut |seen| layout.observe(seen))?,
+        None => None,
+        Some(user) => Some(owner::resolve(store, parent, user, &mut |seen| layout.observe(seen))?),
     };
     let path = layout.resolve(&TreePath::new(path.as_bytes())?);
     layout.observe(Observation::Exists(path.clone()));
-    layout.make_dirs(&path, owner, 0)?;
+    layout.make_dirs(&path, Made { owner, ..Made::PLAIN }, 0)?;
     Ok(layout)
-}
-
-/// Whether bytes begin as a tar archive does, packed or not, the way that `ADD` decides.
-pub(crate) fn is_archive(item: &Item) -> std::io::Result<bool> {
-    use std::io::Read;
-    if !matches!(item.entry.kind, Kind::File { .. }) {
-        return Ok(false);
-    }
-    let mut head = Vec::new();
-    std::fs::File::open(&item.at)?.take(512).read_to_end(&mut head)?;
-    Ok(looks_packed(&head) || head.get(257..262) == Some(b"ustar"))
-}
-
-/// gzip, bzip2, xz, zstd.
-fn looks_packed(head: &[u8]) -> bool {
-    let magics: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
-    magics.iter().any(|magic| head.starts_with(magic))
 }

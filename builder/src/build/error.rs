@@ -94,12 +94,6 @@ pub enum StepError {
         /// What may have happened, with a leading space.
         hint: String,
     },
-    /// Several sources and one file.
-    #[error("several files are copied to {0}: the destination must be a directory and end with a slash")]
-    ManyToOne(String),
-    /// A user or group is not in the image.
-    #[error("{0}")]
-    User(String),
     /// A mode that is none.
     #[error("`{0}` is no mode for --chmod: write it as 755 or u=rwX,go=rX")]
     Mode(String),

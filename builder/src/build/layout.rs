@@ -1,6 +1,6 @@
 //! What a `COPY`, `ADD` or `WORKDIR` puts where, decided on indices alone, and then made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -93,11 +93,32 @@ pub(crate) struct Layout<'a> {
     pieces: BTreeMap<TreePath, Piece>,
     observations: Vec<Observation>,
     groups: usize,
+    /// Where something of another kind may be in the tree below.
+    replaced: BTreeSet<TreePath>,
+}
+
+/// How directories look that a step needs and that are not there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Made {
+    /// `--chown`, or the user in force.
+    pub(crate) owner: Option<(u32, u32)>,
+    pub(crate) mode: u32,
+}
+
+impl Made {
+    /// By root, for everybody to read.
+    pub(crate) const PLAIN: Self = Self { owner: None, mode: 0o755 };
+
+    fn entry(self, path: TreePath, set_group: Option<u32>, mtime: i64) -> Entry {
+        let (uid, gid) = self.owner.unwrap_or((0, set_group.unwrap_or(0)));
+        let mode = self.mode | if set_group.is_some() { 0o2000 } else { 0 };
+        Entry { path, kind: Kind::Dir { opaque: false }, mode, uid, gid, mtime, xattrs: Vec::new() }
+    }
 }
 
 impl<'a> Layout<'a> {
     pub(crate) fn new(parent: &'a Tree) -> Self {
-        Self { parent, pieces: BTreeMap::new(), observations: Vec::new(), groups: 0 }
+        Self { parent, pieces: BTreeMap::new(), observations: Vec::new(), groups: 0, replaced: BTreeSet::new() }
     }
 
     /// Follows the links of a destination in the tree below.
@@ -121,7 +142,7 @@ impl<'a> Layout<'a> {
     }
 
     /// Makes a directory with its parents; those that are there stay as they are.
-    pub(crate) fn make_dirs(&mut self, path: &TreePath, owner: (u32, u32), mtime: i64) -> Result<()> {
+    pub(crate) fn make_dirs(&mut self, path: &TreePath, made: Made, mtime: i64) -> Result<()> {
         let mut at = TreePath::root();
         for name in path.components() {
             at = at.join(name);
@@ -136,11 +157,27 @@ impl<'a> Layout<'a> {
             let (entry, way) = match self.parent.get(&at) {
                 Some(entry) if entry.is_dir() => (Entry { kind: Kind::Dir { opaque: false }, ..entry }, true),
                 Some(_) => return Err(LayoutError::NotADirectory(at)),
-                None => (directory(at.clone(), owner, mtime), false),
+                None => (made.entry(at.clone(), self.set_group(&at), mtime), false),
             };
             self.pieces.insert(at.clone(), Piece { entry, content: Content::None, same: None, way });
         }
         Ok(())
+    }
+
+    /// The group that the set-group-ID bit of the directory above hands down: Docker makes its directories with mkdir(2).
+    fn set_group(&self, path: &TreePath) -> Option<u32> {
+        let above = path.parent()?;
+        let entry = self.pieces.get(&above).map(|p| p.entry.clone()).or_else(|| self.parent.get(&above))?;
+        (entry.mode & 0o2000 != 0).then_some(entry.gid)
+    }
+
+    /// Makes room for something of another kind, as unpacking an archive does: what was there goes away whole.
+    pub(crate) fn replace(&mut self, path: &TreePath, is_dir: bool) {
+        match self.pieces.get(path) {
+            Some(piece) if !(piece.entry.is_dir() && is_dir) => self.pieces.retain(|p, _| !p.starts_with(path)),
+            _ => {}
+        }
+        self.replaced.insert(path.clone());
     }
 
     /// Starts a group of items: hard links are kept among the items of one group.
@@ -199,6 +236,10 @@ impl<'a> Layout<'a> {
         };
         let there = self.pieces.get(&path).map(|p| p.entry.is_dir()).or(below.map(|e| e.is_dir()));
         match (there, piece.entry.is_dir()) {
+            _ if self.replaced.contains(&path) => {
+                self.pieces.insert(path, piece);
+                Ok(())
+            }
             (Some(true), false) => Err(LayoutError::IsADirectory(path)),
             (Some(false), true) => Err(LayoutError::NotADirectory(path)),
             _ => {
@@ -253,10 +294,6 @@ impl<'a> Layout<'a> {
             }
         }
     }
-}
-
-fn directory(path: TreePath, (uid, gid): (u32, u32), mtime: i64) -> Entry {
-    Entry { path, kind: Kind::Dir { opaque: false }, mode: 0o755, uid, gid, mtime, xattrs: Vec::new() }
 }
 
 fn io(what: &'static str, path: &Path, source: impl Into<std::io::Error>) -> LayoutError {

@@ -5,7 +5,8 @@ use shiplap_cache::{Kind, Observation, Store, Tree, TreePath};
 use super::error::StepError;
 
 /// Resolves `user[:group]`, names or numbers, as `--chown` and `WORKDIR` have it: a user without a group gets the group of
-/// the same number (Dockerfile reference, *COPY --chown*).
+/// the same number, or the one that `passwd` says (Dockerfile reference, *COPY --chown*). As in BuildKit, a user that the image does
+/// not have is root, and a group that it does not have is the user's own.
 pub(crate) fn resolve(
     store: &Store,
     tree: &Tree,
@@ -16,24 +17,25 @@ pub(crate) fn resolve(
         Some((user, group)) => (user, Some(group)),
         None => (spec, None),
     };
-    let mut look_up = |name: &str, file: &str, what: &str| -> Result<u32, StepError> {
-        if let Ok(number) = name.parse() {
-            return Ok(number);
-        }
+    let mut text = |file: &str| -> Result<String, StepError> {
         let path = TreePath::new(file)?;
         observe(Observation::Content(path.clone()));
-        let text = read(store, tree, &path)?;
-        find(&text, name).ok_or_else(|| StepError::User(format!("the image has no {what} `{name}` in /{file}")))
+        read(store, tree, &path)
     };
-    let uid = look_up(user, "etc/passwd", "user")?;
-    let gid = match group {
-        Some(group) => look_up(group, "etc/group", "group")?,
-        None if user.parse::<u32>().is_ok() => uid,
-        None => {
-            let path = TreePath::new("etc/passwd")?;
-            observe(Observation::Content(path.clone()));
-            primary_group(&read(store, tree, &path)?, user).unwrap_or(uid)
+    let (uid, own) = match user.parse() {
+        Ok(number) => (number, number),
+        Err(_) => {
+            let passwd = text("etc/passwd")?;
+            (find(&passwd, user).unwrap_or(0), primary_group(&passwd, user).unwrap_or(0))
         }
+    };
+    let gid = match group {
+        None => own,
+        Some("") => 0,
+        Some(group) => match group.parse() {
+            Ok(number) => number,
+            Err(_) => find(&text("etc/group")?, group).unwrap_or(own),
+        },
     };
     Ok((uid, gid))
 }

@@ -288,9 +288,17 @@ fn cache_dir(
     held: &mut Held,
 ) -> Result<PathBuf, StepError> {
     use std::os::unix::fs::PermissionsExt;
+    let (own, origin) = match from {
+        Mounted::Files(files, path) => {
+            let root = files.below(path).into_iter().next().map(|item| item.entry).filter(|entry| entry.is_dir());
+            let own = root.map_or((0, 0, 0o755), |entry| (entry.uid, entry.gid, entry.mode));
+            (own, files.digest(path).hex())
+        }
+        Mounted::Nothing => ((owner.uid, owner.gid, owner.mode), String::new()),
+    };
     for copy in 0.. {
-        // A private cache that is in use has a further copy.
-        let folder = builder.store().cache_mount(&format!("run {id} {copy}"))?;
+        // As in BuildKit, caches of one id that begin otherwise are other caches. A private one that is in use has a further copy.
+        let folder = builder.store().cache_mount(&format!("run {id} {own:?} {origin} {copy}"))?;
         let io = |what, path: &PathBuf, source: std::io::Error| StepError::Io { what, path: path.clone(), source };
         let lock = std::fs::File::open(&folder).map_err(|e| io("open", &folder, e))?;
         let locked = match sharing {
@@ -306,9 +314,7 @@ fn cache_dir(
         let dir = folder.join("data");
         if !dir.exists() {
             // Made aside and renamed: a build that is stopped here leaves no half-filled cache.
-            let aside = folder.join(format!("new-{}", std::process::id()));
-            let _ = std::fs::remove_dir_all(&aside);
-            std::fs::create_dir(&aside).map_err(|e| io("make", &aside, e))?;
+            let aside = tempfile::tempdir_in(&folder).map_err(|e| io("make a directory in", &folder, e))?.keep();
             if let Mounted::Files(files, path) = from {
                 let nothing = shiplap_cache::Tree::default();
                 let mut layout = Layout::new(&nothing);
@@ -319,9 +325,9 @@ fn cache_dir(
                 }
                 layout.make(&aside)?;
             }
-            std::os::unix::fs::chown(&aside, Some(owner.uid), Some(owner.gid))
+            std::os::unix::fs::chown(&aside, Some(own.0), Some(own.1))
                 .map_err(|e| io("change the owner of", &aside, e))?;
-            let mode = std::fs::Permissions::from_mode(owner.mode);
+            let mode = std::fs::Permissions::from_mode(own.2);
             std::fs::set_permissions(&aside, mode).map_err(|e| io("change the mode of", &aside, e))?;
             match std::fs::rename(&aside, &dir) {
                 // With a shared lock another build may have been first.

@@ -113,7 +113,7 @@ impl Sources {
             Source::Http(url) => {
                 let fetched = super::http::fetch(&store, builder.http()?, url).await?;
                 let (url, at) = (url.clone(), fetched.path(&store));
-                blocking(move || super::archive::unpack(&store, &at, &url)).await
+                blocking(move || super::archive::files(&store, &at, &url)).await
             }
         }
     }

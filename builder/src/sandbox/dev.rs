@@ -11,13 +11,12 @@ use super::mounts::{STRICT, Tree, attach, clone_of_path, file_system};
 use super::resolve::{Kind, mount_point};
 
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-const LINKS: [(&str, &str); 6] = [
+const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
-    ("core", "/proc/kcore"),
 ];
 const DEFAULT_SHM_SIZE: u64 = 64 << 20;
 
@@ -36,7 +35,9 @@ pub(super) fn furnish(tree: &mut Tree<'_>, shm_size: Option<u64>) -> Result<(), 
             .and_then(|device| attach(&device, &path))
             .doing(|| format!("mounting /dev/{name}"))?;
     }
-    for (name, target) in LINKS {
+    // A kernel may be without it.
+    let core = Path::new("/proc/kcore").exists().then_some(("core", "/proc/kcore"));
+    for (name, target) in LINKS.into_iter().chain(core) {
         symlink(target, at.join(name)).doing(|| format!("making /dev/{name}"))?;
     }
 

@@ -57,7 +57,7 @@ fn arguments_and_labels_of_the_command_line() {
 
 #[test]
 fn the_escape_directive() {
-    Case::new("# escape=`\nFROM base\nENV A=a`\n b\nRUN echo `\n  one >/1\nENV B=c:\\dir\n").same();
+    Case::new("# escape=`\nFROM base\nENV A=a`\nb\nRUN echo `\n  one >/1\nENV B=c:\\dir\n").same();
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn a_file_with_a_slash_onto_a_file() {
 
 #[test]
 fn a_folder_is_its_content() {
-    zoo("FROM base\nCOPY tree /new\nCOPY tree/ /etc\nCOPY tree /data/dir/\nCOPY tree/two /two/\n").same();
+    zoo("FROM base\nCOPY tree /new\nCOPY tree/ /root\nCOPY tree /data/dir/\nCOPY tree/two /two/\n").same();
 }
 
 #[test]
@@ -89,17 +89,17 @@ fn a_folder_of_the_source_takes_over_one_that_is_there() {
 
 #[test]
 fn a_folder_over_a_link_to_a_folder() {
-    Case::new("FROM base\nCOPY . /data\n").file("link/x", "x\n").same();
+    Case::new("FROM base\nCOPY . /data\n").file("link/x", "x\n").refused();
 }
 
 #[test]
 fn a_folder_over_links_that_lead_elsewhere() {
-    Case::new("FROM base\nCOPY . /data\n").file("up/x", "x\n").file("absolute/y/z", "z\n").same();
+    Case::new("FROM base\nCOPY . /data\n").file("up/x", "x\n").file("absolute/y/z", "z\n").refused();
 }
 
 #[test]
 fn a_folder_over_a_broken_link() {
-    Case::new("FROM base\nCOPY . /data\n").file("dangling/x", "x\n").same();
+    Case::new("FROM base\nCOPY . /data\n").file("dangling/x", "x\n").refused();
 }
 
 #[test]
@@ -193,18 +193,18 @@ fn a_pattern_of_stars() {
 }
 
 #[test]
-fn a_pattern_for_several_files_needs_a_folder() {
-    zoo("FROM base\nCOPY *.txt /x\n").refused();
+fn a_pattern_for_several_files_and_one_name() {
+    zoo("FROM base\nCOPY *.txt /x\n").same();
 }
 
 #[test]
 fn a_pattern_for_several_files_and_a_folder_that_is_there() {
-    zoo("FROM base\nCOPY *.txt /data/dir\n").refused();
+    zoo("FROM base\nCOPY *.txt /data/dir\n").same();
 }
 
 #[test]
 fn a_pattern_that_finds_nothing() {
-    zoo("FROM base\nCOPY nothing* /x/\n").refused();
+    zoo("FROM base\nCOPY nothing* /x/\n").same();
 }
 
 #[test]
@@ -229,11 +229,6 @@ fn several_sources_without_a_slash() {
 
 #[test]
 fn the_json_form_and_names_with_spaces() {
-    Case::new("FROM base\nCOPY [\"a b\", \"c\\td\", \"/x y/\"]\nCOPY tr\\u00fc* /z/\nCOPY [\"tr\u{fc}*\", \"/z/\"]\n")
-        .file("a b", "1")
-        .file("c\td", "2")
-        .file("tr\u{fc}b", "3")
-        .refused();
     Case::new("FROM base\nCOPY [\"a b\", \"c\\td\", \"/x y/\"]\nCOPY [\"tr\u{fc}*\", \"/z/\"]\n")
         .file("a b", "1")
         .file("c\td", "2")
@@ -274,9 +269,12 @@ fn owners_by_number_and_by_name() {
 
 #[test]
 fn an_owner_whose_name_is_not_in_the_image() {
-    zoo("FROM base\nCOPY --chown=nobody a.txt /x\n").refused();
-    zoo("FROM base\nCOPY --chown=bob:nothing a.txt /x\n").refused();
-    zoo("FROM scratch\nCOPY --chown=bob a.txt /x\n").refused();
+    zoo(concat!(
+        "FROM base\nCOPY --chown=nobody a.txt /1\nCOPY --chown=bob:nothing a.txt /2\nCOPY --chown=nobody:77 a.txt /3/x\n",
+        "COPY --chown=bob: a.txt /4\nCOPY --chown=7:nothing a.txt /5\nCOPY --chown=:nothing a.txt /6\nCOPY --chown=nobody:extra a.txt /7\n",
+    ))
+    .same();
+    zoo("FROM scratch\nCOPY --chown=bob a.txt /x\n").same();
 }
 
 #[test]
@@ -315,24 +313,6 @@ fn a_mode_that_is_none() {
 }
 
 #[test]
-fn parents() {
-    zoo(concat!(
-        "FROM base\nCOPY --parents tree/two/three /x/\nCOPY --parents tree /y\nCOPY --parents tree/two/ /z/\n",
-        "COPY --parents a.txt b.txt /w/\nCOPY --parents tree/*/three /v/\nCOPY --parents --chown=bob ./tree/./two/three /u/\n",
-    ))
-    .same();
-}
-
-#[test]
-fn parents_of_a_folder_with_an_own_mode() {
-    Case::new("FROM base\nCOPY --parents a/b/c /x/\nCOPY --parents a/b /y/\nCOPY --parents --chmod=711 a/b /z/\n")
-        .file("a/b/c", "c")
-        .dir("a", 0o700)
-        .dir("a/b", 0o750)
-        .same();
-}
-
-#[test]
 fn excludes() {
     zoo(concat!(
         "FROM base\nCOPY --exclude=*.txt . /x\nCOPY --exclude=two tree /y\nCOPY --exclude=tree/two . /z\n",
@@ -343,12 +323,12 @@ fn excludes() {
 
 #[test]
 fn excludes_of_patterns_and_files() {
-    zoo("FROM base\nCOPY --exclude=b.txt *.txt /x/\nCOPY --exclude=tree/one --parents tree /y/\n").same();
+    zoo("FROM base\nCOPY --exclude=b.txt *.txt /x/\nCOPY --exclude=one tree/* /y/\n").same();
 }
 
 #[test]
 fn an_exclude_of_the_file_that_is_named() {
-    zoo("FROM base\nCOPY --exclude=a.txt a.txt /x/\n").refused();
+    zoo("FROM base\nCOPY --exclude=a.txt a.txt /x/\n").same();
 }
 
 #[test]

@@ -50,6 +50,17 @@ impl Engine {
         Command::new(&self.command[0]).args(&self.command[1..]).args(args).output().unwrap()
     }
 
+    /// Whether it keeps images with containerd. Only then `COPY --link` makes a layer that looks at nothing below it; else
+    /// BuildKit does as if there were no `--link`.
+    pub fn merges(&self) -> bool {
+        let info = succeeded(self.docker(&["info", "--format", "{{json .DriverStatus}}"]));
+        let merges = String::from_utf8_lossy(&info).contains("io.containerd.snapshotter");
+        if !merges {
+            eprintln!("skipped: this engine keeps images without containerd");
+        }
+        merges
+    }
+
     /// Builds a case; a tar of its files and an image of its configuration come from one build.
     pub fn build(&self, case: &Case) -> Result {
         let tar = case.path("docker.tar");

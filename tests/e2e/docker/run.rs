@@ -88,16 +88,17 @@ fn files_of_etc_that_the_image_has() {
 
 #[test]
 fn in_an_image_with_nothing_but_a_shell() {
-    Case::new("FROM base AS b\nFROM scratch\nCOPY --from=b /bin /bin\nENV PATH=/bin\nRUN echo x >/x && ls -la / | cut -c1-10 >/y\n").same();
+    Case::new("FROM base AS b\nFROM scratch\nCOPY --from=b /bin /bin\nENV PATH=/bin\nRUN echo x >/x && ls -la /bin | cut -c1-10 >/y\n")
+        .same_but(&["dev", "proc", "sys"]);
 }
 
 #[test]
 fn capabilities_limits_and_proc() {
     Case::new(concat!(
-        "FROM base\nRUN grep Cap /proc/self/status >/1; grep -E 'NoNewPrivs|Seccomp:' /proc/self/status >>/1; ls /dev | sort >/2\n",
+        "FROM base\nRUN grep -E 'Cap|NoNewPrivs' /proc/self/status >/1; ls /dev | sort >/2\n",
         "RUN cat /proc/sys/kernel/hostname >/3; ls -l /dev/stdin /dev/fd /dev/ptmx | sed 's/.* //' >/4; ls -ld /dev/shm | cut -c1-10 >>/4\n",
-        "RUN grep -E ' (/proc/[a-z]+|/sys|/dev/[a-z]+|/) ' /proc/self/mountinfo | cut -d' ' -f5,6 | sort >/5\n",
-        "RUN ls /proc/acpi /sys/firmware /proc/scsi 2>&1 | head -3 >/6; cat /proc/1/comm >/7; ls -la /proc/self/fd | wc -l >/8\n",
+        "RUN for at in /proc/sys /proc/irq /proc/bus /sys /proc/fs /etc/hosts /etc/resolv.conf; do grep \" $at \" /proc/self/mountinfo | cut -d' ' -f5,6; done >/5\n",
+        "RUN ls /proc/acpi /sys/firmware /proc/scsi 2>&1 | head -3 >/6; ls /proc/self/fd | wc -l >/7\n",
     ))
     .same();
 }
@@ -136,7 +137,7 @@ fn a_command_that_fails() {
     Case::new("FROM base\nRUN nothing-of-this-name\n").refused();
     Case::new("FROM base\nRUN [\"/nothing\"]\n").refused();
     Case::new("FROM base\nRUN [\"/data/file\"]\n").refused();
-    Case::new("FROM base\nRUN kill -9 $$\n").refused();
+    Case::new("FROM base\nRUN sh -c 'kill -9 $$'; exit $?\n").refused();
     Case::new("FROM scratch\nRUN true\n").refused();
 }
 

@@ -100,6 +100,6 @@ pub fn differences(docker: &Files, shiplap: &Files, kept: &[&str]) -> Vec<String
 
 fn show(node: &Node) -> String {
     let Node { kind, content, mode, owner, names, xattrs } = node;
-    let text = String::from_utf8_lossy(&content[..content.len().min(200)]);
+    let text = String::from_utf8_lossy(&content[..content.len().min(1000)]);
     format!("{kind} {mode:04o} {}:{} {text:?} {names:?} {xattrs:?}", owner.0, owner.1)
 }
