@@ -11,6 +11,41 @@ struct Rule {
     /// `!`: what matches is taken in again.
     keeps: bool,
     tokens: Vec<Token>,
+    simple: Option<Simple>,
+}
+
+/// A rule that a comparison of strings decides. Nearly all are, and a context has tens of thousands of paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Simple {
+    /// `a/b`
+    Exactly(String),
+    /// `**/a`
+    AtAnyDepth(String),
+    /// `**/*.pyc`
+    Suffix(String),
+}
+
+impl Simple {
+    fn of(pattern: &str) -> Option<Self> {
+        let plain = |text: &str| !text.contains(['*', '?', '[', '\\']);
+        if plain(pattern) {
+            return Some(Self::Exactly(pattern.to_owned()));
+        }
+        let rest = pattern.strip_prefix("**/")?;
+        match rest.strip_prefix('*') {
+            None if plain(rest) => Some(Self::AtAnyDepth(rest.to_owned())),
+            Some(suffix) if plain(suffix) && !suffix.contains('/') => Some(Self::Suffix(suffix.to_owned())),
+            _ => None,
+        }
+    }
+
+    fn covers(&self, path: &str) -> bool {
+        match self {
+            Self::Exactly(all) => path == all,
+            Self::AtAnyDepth(end) => path.strip_suffix(end.as_str()).is_some_and(|dir| dir.is_empty() || dir.ends_with('/')),
+            Self::Suffix(suffix) => path.ends_with(suffix.as_str()),
+        }
+    }
 }
 
 impl IgnoreRules {
@@ -43,7 +78,7 @@ impl IgnoreRules {
                 Some(rest) if !rest.is_empty() => rest,
                 _ => &cleaned,
             };
-            rules.push(Rule { keeps, tokens: compile(relative)? });
+            rules.push(Rule { keeps, tokens: compile(relative)?, simple: Simple::of(relative) });
         }
         Ok(IgnoreRules(rules))
     }
@@ -83,6 +118,9 @@ impl IgnoreRules {
 
 impl Rule {
     fn covers(&self, path: &str) -> bool {
+        if let Some(simple) = &self.simple {
+            return simple.covers(path);
+        }
         glob::advance(&self.tokens, glob::start(&self.tokens), path)[self.tokens.len()]
     }
 
@@ -137,6 +175,20 @@ fn compile(pattern: &str) -> Result<Vec<Token>, PatternError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn comparing_strings_decides_as_the_pattern_does() {
+        let patterns = ["a", "a/b", "**/a", "**/a/b", "**/*.pyc", "**/*", "**/.git", "**/*a"];
+        let paths = ["a", "b", "a/b", "x/a", "x/a/b", "xa", "x/ya", "a/x", "x.pyc", "d/x.pyc", ".pyc", "d/.pyc", "x.pyc/d", ".git", "q/.git"];
+        for pattern in patterns {
+            let rule = &IgnoreRules::from_patterns([pattern]).unwrap().0[0];
+            let simple = rule.simple.as_ref().unwrap_or_else(|| panic!("{pattern} is simple"));
+            for path in paths {
+                let slow = glob::advance(&rule.tokens, glob::start(&rule.tokens), path)[rule.tokens.len()];
+                assert_eq!(simple.covers(path), slow, "{pattern} on {path}");
+            }
+        }
+    }
 
     fn rules(text: &str) -> IgnoreRules {
         IgnoreRules::parse(text).unwrap()

@@ -2,8 +2,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use oci_spec::distribution::Reference;
 use serde::{Serialize, Serializer};
+use shiplap_registry::Reference;
 
 use super::{Platform, StageId};
 use crate::dockerfile::git::{self, GitRef};
@@ -110,7 +110,7 @@ impl ImageOrigin {
                 format!("{name:?} is not an image name: {error}")
             }
         })?;
-        Ok(ImageOrigin::Registry(reference.whole()))
+        Ok(ImageOrigin::Registry(reference.to_string()))
     }
 }
 
