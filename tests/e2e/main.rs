@@ -4,6 +4,7 @@
 
 mod campus;
 mod common;
+mod memory_disk;
 mod registry_server;
 mod site;
 
