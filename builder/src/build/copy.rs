@@ -109,7 +109,7 @@ pub(crate) fn pick(
                 let asked = base.join_path(&named);
                 let resolved = files.tree().resolve(&asked, true);
                 if resolved.found.is_none() && !resolved.path.is_root() {
-                    continue;
+                    return Err(missing());
                 }
                 let mut items = files.below(&resolved.path);
                 let is_dir = files.tree().is_dir(&resolved.path);
@@ -117,15 +117,12 @@ pub(crate) fn pick(
                     items.retain(|item| !item.path.is_root());
                 }
                 if !exclude.is_empty() {
+                    // What is named itself is always taken; with --parents the names go on from the top.
                     items.retain(|item| {
-                        let path = if item.path.is_root() {
-                            named.clone()
-                        } else if parents {
-                            named.join_path(&item.path)
-                        } else {
-                            item.path.clone()
-                        };
-                        path.is_root() || !exclude.matches(&String::from_utf8_lossy(path.as_bytes()))
+                        let path = if parents { named.join_path(&item.path) } else { item.path.clone() };
+                        path.is_root()
+                            || (is_dir && item.path.is_root())
+                            || !exclude.matches(&String::from_utf8_lossy(path.as_bytes()))
                     });
                     if items.is_empty() && !is_dir {
                         continue;

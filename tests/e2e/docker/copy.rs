@@ -224,7 +224,7 @@ fn several_sources() {
 
 #[test]
 fn several_sources_without_a_slash() {
-    zoo("FROM base\nCOPY a.txt b.txt /data/dir\n").refused();
+    zoo("FROM base\nCOPY a.txt b.txt /data/dir\nCOPY b.txt a.txt /new\n").same();
 }
 
 #[test]
@@ -274,7 +274,6 @@ fn an_owner_whose_name_is_not_in_the_image() {
         "COPY --chown=bob: a.txt /4\nCOPY --chown=7:nothing a.txt /5\nCOPY --chown=:nothing a.txt /6\nCOPY --chown=nobody:extra a.txt /7\n",
     ))
     .same();
-    zoo("FROM scratch\nCOPY --chown=bob a.txt /x\n").same();
 }
 
 #[test]
@@ -323,7 +322,7 @@ fn excludes() {
 
 #[test]
 fn excludes_of_patterns_and_files() {
-    zoo("FROM base\nCOPY --exclude=b.txt *.txt /x/\nCOPY --exclude=one tree/* /y/\n").same();
+    zoo("FROM base\nCOPY --exclude=b.txt *.txt /x/\nCOPY --exclude=three tree/t* /y/\n").same();
 }
 
 #[test]

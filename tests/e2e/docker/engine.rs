@@ -61,31 +61,47 @@ impl Engine {
         merges
     }
 
-    /// Builds a case; a tar of its files and an image of its configuration come from one build.
-    pub fn build(&self, case: &Case) -> Result {
-        let tar = case.path("docker.tar");
-        let name = format!("shiplap-test/case:{}", case.path("").file_name().unwrap().to_str().unwrap().to_lowercase());
-        let (dockerfile, context) = (case.path("Dockerfile"), case.context());
+    /// Builds a context; a tar of its files and an image of its configuration come from one build. The image stays only when
+    /// the build ends well, under `name`.
+    pub fn build(
+        &self,
+        name: &str,
+        tar: &Path,
+        flags: &[String],
+        context: &Path,
+    ) -> std::result::Result<Value, String> {
         let (to_tar, to_image) =
             (format!("--output=type=tar,dest={}", tar.display()), format!("--output=type=image,name={name}"));
-        let mut args = vec!["buildx", "build", "--progress=plain", &to_tar, &to_image, "-f"];
-        args.push(dockerfile.to_str().unwrap());
-        args.extend(case.flags.iter().map(String::as_str));
+        let mut args = vec!["buildx", "build", "--progress=plain", &to_tar, &to_image];
+        args.extend(flags.iter().map(String::as_str));
         args.push(context.to_str().unwrap());
         let built = self.docker(&args);
         if !built.status.success() {
-            return Result::Failure(String::from_utf8_lossy(&built.stderr).into_owned());
+            return Err(String::from_utf8_lossy(&built.stderr).into_owned());
         }
-        let inspected = succeeded(self.docker(&["image", "inspect", "--format", "{{json .Config}}", &name]));
-        succeeded(self.docker(&["image", "rm", &name]));
-        let config: Value = serde_json::from_slice(&inspected).unwrap();
-        Result::Image { files: tree::read(&std::fs::read(tar).unwrap()), config: chosen(&config) }
+        let inspected = succeeded(self.docker(&["image", "inspect", "--format", "{{json .Config}}", name]));
+        Ok(chosen(&serde_json::from_slice(&inspected).unwrap()))
+    }
+
+    /// Builds a case.
+    pub fn build_case(&self, case: &Case) -> Result {
+        let tar = case.path("docker.tar");
+        let folder = case.path("").file_name().unwrap().to_str().unwrap().to_lowercase();
+        let name = format!("shiplap-test/case:{folder}");
+        let flags = [case.flags.clone(), vec![format!("--file={}", case.path("Dockerfile").display())]].concat();
+        match self.build(&name, &tar, &flags, &case.context()) {
+            Err(why) => Result::Failure(why),
+            Ok(config) => {
+                succeeded(self.docker(&["image", "rm", &name]));
+                Result::Image { files: tree::read(std::fs::File::open(tar).unwrap()), config }
+            }
+        }
     }
 }
 
 /// The parts of an image's configuration that a Dockerfile sets; what is empty is absent.
 pub fn chosen(config: &Value) -> Value {
-    const KEYS: [&str; 13] = [
+    const KEYS: [&str; 12] = [
         "Env",
         "Cmd",
         "Entrypoint",
@@ -98,7 +114,6 @@ pub fn chosen(config: &Value) -> Value {
         "Healthcheck",
         "OnBuild",
         "Shell",
-        "ArgsEscaped",
     ];
     let empty = |value: &Value| match value {
         Value::Null => true,

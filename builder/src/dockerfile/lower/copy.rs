@@ -57,10 +57,6 @@ impl State<'_> {
             let sources = scope.list(&t.sources)?;
             let dest = scope.word(&t.dest)?;
             let names = t.inline.iter().map(|doc| doc.name.clone());
-            if sources.len() + t.inline.len() > 1 && !path::destination(&cwd, &dest).ends_with('/') {
-                return Err(Fault::new(format!("{keyword} takes several files to {dest}, which is one name"))
-                    .hint(format!("write {dest}/ to copy them into a directory")));
-            }
             let created_by =
                 history::transfer(keyword, (t.parents, chown.as_deref(), chmod.as_deref()), &sources, names, &dest);
             Ok(Expanded {
