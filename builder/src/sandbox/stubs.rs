@@ -29,6 +29,9 @@ struct Held {
 
 type Time = (i64, i64);
 
+/// Docker leaves these in the layer of the first step that runs on an image without them (runc makes them).
+const STAY: [&str; 3] = ["dev", "proc", "sys"];
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct State {
     mode: u32,
@@ -47,7 +50,7 @@ impl Stubs {
     /// Notes that `path` is about to be made in `parent`; both are real paths below `root`. What is
     /// made inside another mount, such as `/dev`, is none of the layer's.
     pub(super) fn note(&mut self, root: &Path, parent: &Path, path: &Path) -> io::Result<()> {
-        if fs::metadata(parent)?.dev() != fs::metadata(root)?.dev() {
+        if fs::metadata(parent)?.dev() != fs::metadata(root)?.dev() || STAY.iter().any(|name| root.join(name) == path) {
             return Ok(());
         }
         for dir in parent.ancestors().take_while(|dir| dir.starts_with(root)) {

@@ -85,7 +85,9 @@ impl Campus {
         assert_eq!(chosen(&config_of(&layout)), config, "shiplap's configuration on the left, docker's on the right");
         std::fs::remove_dir_all(layout).unwrap();
 
-        let differences = tree::differences(&theirs, &ours, differs);
+        // `COPY --link` onto a directory brings the directory along, where the engine can do it.
+        let linked = |path: &str| path == "mnt" && !self.engine.merges();
+        let differences = tree::differences(&theirs, &ours, |path| differs(path) || linked(path));
         assert!(differences.is_empty(), "docker (-) and shiplap (+) differ:\n{}", differences.join("\n"));
         assert!(ours.len() > 5000, "only {} paths", ours.len());
     }
