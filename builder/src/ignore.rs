@@ -42,7 +42,9 @@ impl Simple {
     fn covers(&self, path: &str) -> bool {
         match self {
             Self::Exactly(all) => path == all,
-            Self::AtAnyDepth(end) => path.strip_suffix(end.as_str()).is_some_and(|dir| dir.is_empty() || dir.ends_with('/')),
+            Self::AtAnyDepth(end) => {
+                path.strip_suffix(end.as_str()).is_some_and(|dir| dir.is_empty() || dir.ends_with('/'))
+            }
             Self::Suffix(suffix) => path.ends_with(suffix.as_str()),
         }
     }
@@ -179,7 +181,10 @@ mod tests {
     #[test]
     fn comparing_strings_decides_as_the_pattern_does() {
         let patterns = ["a", "a/b", "**/a", "**/a/b", "**/*.pyc", "**/*", "**/.git", "**/*a"];
-        let paths = ["a", "b", "a/b", "x/a", "x/a/b", "xa", "x/ya", "a/x", "x.pyc", "d/x.pyc", ".pyc", "d/.pyc", "x.pyc/d", ".git", "q/.git"];
+        let paths = [
+            "a", "b", "a/b", "x/a", "x/a/b", "xa", "x/ya", "a/x", "x.pyc", "d/x.pyc", ".pyc", "d/.pyc", "x.pyc/d",
+            ".git", "q/.git",
+        ];
         for pattern in patterns {
             let rule = &IgnoreRules::from_patterns([pattern]).unwrap().0[0];
             let simple = rule.simple.as_ref().unwrap_or_else(|| panic!("{pattern} is simple"));
