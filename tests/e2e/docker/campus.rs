@@ -23,7 +23,7 @@ fn differs(path: &str) -> bool {
 }
 
 /// Time and size of the source are in the header of compiled Python.
-fn without_times(path: &str, content: &mut Vec<u8>) {
+fn without_times(path: &str, content: &mut [u8]) {
     if path.ends_with(".pyc") && content.len() >= 16 {
         content[4..16].fill(0);
     }
