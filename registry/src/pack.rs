@@ -166,6 +166,8 @@ pub(crate) fn compress(
     let hashed = out.into_inner().map_err(io::IntoInnerError::into_error).at("write", &at)?;
     let (encoder, diff_id) = hashed.finish();
     let (digest, size) = encoder.finish().at("write", &at)?.commit(None)?;
+    // Its digest was taken from the very bytes that were written.
+    crate::whole::note_verified(store, &digest)?;
     Ok((diff_id, digest, size))
 }
 

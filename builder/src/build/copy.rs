@@ -172,7 +172,7 @@ pub(crate) fn lay_out<'a>(
     picked: &[Picked],
     to: &Destination,
 ) -> Result<Layout<'a>, StepError> {
-    let mut layout = Layout::new(if to.link { empty } else { parent });
+    let mut layout = if to.link { Layout::detached(empty) } else { Layout::new(parent) };
     let owner = match &to.chown {
         None => None,
         // Names are looked up in the image even when nothing else of it matters.

@@ -83,9 +83,9 @@ enum Body<'a> {
     },
 }
 
-pub(crate) fn run(op: &RunOp, mounts: &[MountKey<'_>], surroundings: &Surroundings<'_>) -> StepKey {
-    let RunOp { argv, inline_files, env, proxy: _, user, cwd, mounts: _, network } = op;
-    of(&Body::Run { argv, inline_files, env, user: user.as_deref(), cwd, network: *network, mounts, surroundings })
+pub(crate) fn run(op: &RunOp, network: Network, mounts: &[MountKey<'_>], surroundings: &Surroundings<'_>) -> StepKey {
+    let RunOp { argv, inline_files, env, proxy: _, user, cwd, mounts: _, network: _ } = op;
+    of(&Body::Run { argv, inline_files, env, user: user.as_deref(), cwd, network, mounts, surroundings })
 }
 
 /// A `COPY` or `ADD`: what is copied is in `content`, after patterns, excludes and downloads.

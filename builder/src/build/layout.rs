@@ -90,6 +90,7 @@ impl Imposed {
 #[derive(Debug)]
 pub(crate) struct Layout<'a> {
     parent: &'a Tree,
+    detached: bool,
     pieces: BTreeMap<TreePath, Piece>,
     observations: Vec<Observation>,
     groups: usize,
@@ -118,13 +119,27 @@ impl Made {
 
 impl<'a> Layout<'a> {
     pub(crate) fn new(parent: &'a Tree) -> Self {
-        Self { parent, pieces: BTreeMap::new(), observations: Vec::new(), groups: 0, replaced: BTreeSet::new() }
+        let (pieces, observations, replaced) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
+        Self { parent, detached: false, pieces, observations, groups: 0, replaced }
+    }
+
+    /// A layer that is the same whatever it is put on (`COPY --link`): it is laid out on nothing, and what that nothing lacks is no
+    /// input.
+    pub(crate) fn detached(nothing: &'a Tree) -> Self {
+        Self { detached: true, ..Self::new(nothing) }
+    }
+
+    /// Notes what the place of a file depends on.
+    fn saw(&mut self, observation: Observation) {
+        if !self.detached {
+            self.observations.push(observation);
+        }
     }
 
     /// Follows the links of a destination in the tree below.
     pub(crate) fn resolve(&mut self, path: &TreePath) -> TreePath {
         let resolved = self.parent.resolve(path, true);
-        self.observations.push(Observation::Exists(path.clone()));
+        self.saw(Observation::Exists(path.clone()));
         resolved.path
     }
 
@@ -153,7 +168,7 @@ impl<'a> Layout<'a> {
                 continue;
             }
             // All of its attributes go into the layer, for overlayfs takes them from the topmost one.
-            self.observations.push(Observation::Content(at.clone()));
+            self.saw(Observation::Content(at.clone()));
             let (entry, way) = match self.parent.get(&at) {
                 Some(entry) if entry.is_dir() => (Entry { kind: Kind::Dir { opaque: false }, ..entry }, true),
                 Some(_) => return Err(LayoutError::NotADirectory(at)),
@@ -229,7 +244,7 @@ impl<'a> Layout<'a> {
 
     fn place(&mut self, path: TreePath, piece: Piece) -> Result<()> {
         let below = if path.parent().is_some_and(|p| self.parent.is_dir(&p)) {
-            self.observations.push(Observation::Exists(path.clone()));
+            self.saw(Observation::Exists(path.clone()));
             self.parent.get(&path)
         } else {
             None

@@ -65,7 +65,15 @@ pub(crate) fn key(request: &Request, stage: &Stage, op: &RunOp, contents: &[Opti
         ulimits: request.ulimits.iter().map(|u| format!("{u:?}")).collect(),
         hostname: HOSTNAME,
     };
-    key::run(op, &keys, &surroundings)
+    key::run(op, network(op, request), &keys, &surroundings)
+}
+
+/// The network that a run gets: its own word, else the build's. Both ways of having one are the host's.
+fn network(op: &RunOp, request: &Request) -> Network {
+    match (op.network, request.network) {
+        (Network::None, _) | (Network::Default, Network::None) => Network::None,
+        _ => Network::Default,
+    }
 }
 
 /// The host name in steps, BuildKit's.
@@ -206,9 +214,9 @@ pub(crate) fn specify(
     if let Some(sandbox::Mount::Ssh { target, .. }) = mounts.iter().find(|m| matches!(m, sandbox::Mount::Ssh { .. })) {
         env.push(("SSH_AUTH_SOCK".into(), target.clone()));
     }
-    let network = match (op.network, request.network) {
-        (Network::None, _) | (Network::Default, Network::None) => sandbox::Network::None,
-        _ => sandbox::Network::Host,
+    let network = match network(op, request) {
+        Network::None => sandbox::Network::None,
+        Network::Default | Network::Host => sandbox::Network::Host,
     };
     let spec = sandbox::RunSpec {
         lower: stack.layers().iter().rev().map(|layer| builder.store().layer_dir(layer)).collect(),
