@@ -30,7 +30,7 @@ pub fn read(tar: impl Read) -> Files {
 }
 
 /// The same, with a look at each file's content before it is kept.
-pub fn read_with(tar: impl Read, adjust: impl Fn(&str, &mut Vec<u8>)) -> Files {
+pub fn read_with(tar: impl Read, adjust: impl Fn(&str, &mut [u8])) -> Files {
     let mut files = Files::new();
     let mut links: Vec<(String, String)> = Vec::new();
     let mut archive = tar::Archive::new(tar);
