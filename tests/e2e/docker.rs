@@ -112,16 +112,10 @@ impl Case {
     /// Both build it, to the same files and the same configuration.
     #[track_caller]
     pub fn same(self) {
-        self.same_but(&[]);
-    }
-
-    /// As [`Case::same`], but for these paths, each with a reason in `docs/compatibility.md`.
-    #[track_caller]
-    pub fn same_but(self, kept: &[&str]) {
         let Some((docker, shiplap)) = self.both() else { return };
         match (docker, shiplap) {
             (Result::Image { files, config }, Result::Image { files: ours, config: our_config }) => {
-                let files = tree::differences(&files, &ours, |path| kept.contains(&path));
+                let files = tree::differences(&files, &ours, |_| false);
                 assert!(files.is_empty(), "docker (-) and shiplap (+) differ:\n{}", files.join("\n"));
                 assert_eq!(our_config, config, "shiplap's configuration on the left, docker's on the right");
             }
