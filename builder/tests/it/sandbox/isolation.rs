@@ -40,9 +40,10 @@ fn dev_is_dockers() {
             readlink /dev/ptmx; stat -c %a /dev/shm /dev/mqueue; touch /dev/shm/x; ls /dev/pts
             echo out > /dev/stdout; echo err > /dev/stderr")
         .ok();
+    // Where the kernel has /proc/kcore there is a link to it, as in Docker.
     assert_eq!(
-        out,
-        "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero 3\n3\nfull\npts/ptmx\n1777\n1777\nptmx\nout\n"
+        out.trim_start_matches("core "),
+        "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero 3\n3\nfull\npts/ptmx\n1777\n1777\nptmx\nout\n"
     );
 }
 
