@@ -130,6 +130,18 @@ pub fn sweep(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether nobody holds a temporary file any more: its writer is dead. A file that is gone is nobody's to remove.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn is_abandoned(path: &Path) -> io::Result<bool> {
+    match File::open(path) {
+        Ok(file) => Ok(flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
 /// `tempfile` adds the temporary name to its errors; who reads them has never heard of that file.
 fn without_path(error: io::Error) -> io::Error {
     match error.to_string().split_once(" at path ") {

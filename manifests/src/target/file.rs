@@ -156,7 +156,8 @@ impl Edit {
         }
     }
 
-    /// Removes the temporary files that a killed process left beside the file: those that hold a part of what it was writing.
+    /// Removes the temporary files that a killed process left beside the file: those that hold a part of
+    /// what it was writing, or nothing yet.
     pub(crate) fn sweep(&self) -> Result<(), TargetError> {
         let current = self.current()?;
         let (before, after) = match self.side_of(current.as_deref()) {
@@ -170,7 +171,8 @@ impl Edit {
             let entry = entry.at("read", self.folder())?;
             let meta = entry.metadata().at("read", &entry.path())?;
             let ours = entry.file_name().to_string_lossy().starts_with(".tmp-") && meta.is_file();
-            if !ours || meta.len() == 0 || meta.len() > longest {
+            // What somebody holds is being written now.
+            if !ours || meta.len() > longest || !durable::is_abandoned(&entry.path()).at("read", &entry.path())? {
                 continue;
             }
             let part = fs::read(entry.path()).at("read", &entry.path())?;
@@ -378,7 +380,7 @@ mod tests {
         edit.sweep().unwrap();
         let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
-        assert_eq!(left, [".other", ".tmp-empty", ".tmp-theirs", "f"]);
+        assert_eq!(left, [".other", ".tmp-theirs", "f"]);
     }
 
     #[test]

@@ -134,7 +134,14 @@ pub fn export_docker(store: &Store, packed: &Packed, names: &[Reference], out: i
     for blob in &packed.layers {
         // The header before the tar wants its size, which nobody wrote down.
         let at = store.blobs().path(&blob.digest);
-        let size = io::copy(&mut open_layer(store, blob)?, &mut io::sink()).at("decompress", &at)?;
+        let size = match io::copy(&mut open_layer(store, blob)?, &mut io::sink()) {
+            Ok(size) => size,
+            // A decompressor that stumbles says little: the digest tells whether the blob is to blame.
+            Err(e) => {
+                store.blobs().verify(&blob.digest)?;
+                return Err(e).at("decompress", &at);
+            }
+        };
         files.insert(blob_name(&blob.diff_id), Content::Tar(Box::new(blob.clone()), size));
         layers.push(Descriptor::new(LAYER_TAR, blob.diff_id, size));
     }
