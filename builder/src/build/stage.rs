@@ -156,7 +156,6 @@ async fn step(
 
 /// A step's key. What was worked out for the same unchangeable sources before is not worked out again.
 async fn prepare(run: &Arc<Run>, stage: &Stage, step: &Step) -> Result<(StepKey, Work), StepError> {
-    let store = run.builder.store();
     match &step.op {
         Op::Run(op) => {
             let (contents, mounted) = run::contents(&run.builder, &run.sources, op).await?;
@@ -167,15 +166,7 @@ async fn prepare(run: &Arc<Run>, stage: &Stage, step: &Step) -> Result<(StepKey,
                 Some(identity) => Some(serde_json::to_string(&(identity, &op.sources, op.parents, &op.to.exclude))?),
                 None => None,
             };
-            if let Some(known) = recall(store, memo.as_deref())? {
-                return Ok((key::copy(&known, &op.to), Work::Copy { picked: None, to: op.to.clone() }));
-            }
-            let picked = pick(run, step).await?;
-            let content: Vec<_> = picked.iter().map(Picked::digest).collect();
-            if let Some(memo) = memo {
-                remember(store, &memo, &content)?;
-            }
-            Ok((key::copy(&content, &op.to), Work::Copy { picked: Some(picked), to: op.to.clone() }))
+            by_content(run, step, memo, &op.to).await
         }
         Op::Add(op) => {
             let memo = match op.sources.as_slice() {
@@ -183,15 +174,7 @@ async fn prepare(run: &Arc<Run>, stage: &Stage, step: &Step) -> Result<(StepKey,
                 _ => None,
             };
             let memo = memo.map(|identity| serde_json::to_string(&(identity, "ADD", &op.to.exclude))).transpose()?;
-            if let Some(known) = recall(store, memo.as_deref())? {
-                return Ok((key::copy(&known, &op.to), Work::Copy { picked: None, to: op.to.clone() }));
-            }
-            let picked = pick(run, step).await?;
-            let content: Vec<_> = picked.iter().map(Picked::digest).collect();
-            if let Some(memo) = memo {
-                remember(store, &memo, &content)?;
-            }
-            Ok((key::copy(&content, &op.to), Work::Copy { picked: Some(picked), to: op.to.clone() }))
+            by_content(run, step, memo, &op.to).await
         }
         Op::Workdir { path, user } => {
             let work = Work::Folder { path: path.clone(), user: user.clone() };
@@ -199,6 +182,25 @@ async fn prepare(run: &Arc<Run>, stage: &Stage, step: &Step) -> Result<(StepKey,
         }
         Op::Meta => unreachable!("a step that makes no layer has no work"),
     }
+}
+
+/// The key of a step that copies: what it takes, by content, and where to.
+async fn by_content(
+    run: &Arc<Run>,
+    step: &Step,
+    memo: Option<String>,
+    to: &Destination,
+) -> Result<(StepKey, Work), StepError> {
+    let store = run.builder.store();
+    if let Some(known) = recall(store, memo.as_deref())? {
+        return Ok((key::copy(&known, to), Work::Copy { picked: None, to: to.clone() }));
+    }
+    let picked = pick(run, step).await?;
+    let content: Vec<_> = picked.iter().map(Picked::digest).collect();
+    if let Some(memo) = memo {
+        remember(store, &memo, &content)?;
+    }
+    Ok((key::copy(&content, to), Work::Copy { picked: Some(picked), to: to.clone() }))
 }
 
 /// Finds what a step takes, now that it runs.
