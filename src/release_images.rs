@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use shiplap_builder::build::{Built, Request};
+use shiplap_builder::build::{Built, NOISE, Refresh, Request};
 use shiplap_builder::dockerfile::BuildOptions;
 use shiplap_builder::plan::Network;
 use shiplap_cache::Digest;
@@ -53,6 +53,9 @@ pub fn request(config: &Config, image: &Image) -> Result<Request> {
         labels: Default::default(),
         no_cache: false,
         pull: false,
+        trace: true,
+        noise: NOISE.map(str::to_owned).into(),
+        refresh: Refresh::default(),
     })
 }
 

@@ -20,6 +20,16 @@ use crate::{ContentHash, Error, LayerId, Result, TreePath};
 
 const MAGIC: &[u8; 8] = b"SLINDEX1";
 
+// The first byte of an entry's attributes says what it is.
+const FILE: u8 = b'f';
+pub(crate) const DIRECTORY: u8 = b'd';
+pub(crate) const OPAQUE: u8 = b'o';
+const SYMLINK: u8 = b'l';
+const CHAR_DEVICE: u8 = b'c';
+const BLOCK_DEVICE: u8 = b'b';
+const FIFO: u8 = b'p';
+pub(crate) const WHITEOUT: u8 = b'w';
+
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
@@ -147,14 +157,14 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 fn encode(entry: &Entry, out: &mut Vec<u8>) {
     put_bytes(out, entry.path.as_bytes());
     let tag = match &entry.kind {
-        Kind::File { .. } => b'f',
-        Kind::Dir { opaque: false } => b'd',
-        Kind::Dir { opaque: true } => b'o',
-        Kind::Symlink { .. } => b'l',
-        Kind::CharDevice { .. } => b'c',
-        Kind::BlockDevice { .. } => b'b',
-        Kind::Fifo => b'p',
-        Kind::Whiteout => b'w',
+        Kind::File { .. } => FILE,
+        Kind::Dir { opaque: false } => DIRECTORY,
+        Kind::Dir { opaque: true } => OPAQUE,
+        Kind::Symlink { .. } => SYMLINK,
+        Kind::CharDevice { .. } => CHAR_DEVICE,
+        Kind::BlockDevice { .. } => BLOCK_DEVICE,
+        Kind::Fifo => FIFO,
+        Kind::Whiteout => WHITEOUT,
     };
     out.push(tag);
     for n in [entry.mode, entry.uid, entry.gid, to_u32(entry.xattrs.len())] {
@@ -281,18 +291,18 @@ impl LayerIndex {
         let (mode, uid, gid) = (cursor.u32(), cursor.u32(), cursor.u32());
         let xattrs = (0..cursor.u32()).map(|_| (cursor.bytes().to_vec(), cursor.bytes().to_vec())).collect();
         let kind = match tag {
-            b'f' => {
+            FILE => {
                 let size = cursor.u64();
                 let hash = ContentHash::from_bytes(cursor.take(32).try_into().expect("32 bytes"));
                 let link = cursor.bytes();
                 Kind::File { size, hash, link: (!link.is_empty()).then(|| TreePath::from_clean(link)) }
             }
-            b'd' => Kind::Dir { opaque: false },
-            b'o' => Kind::Dir { opaque: true },
-            b'l' => Kind::Symlink { target: cursor.bytes().to_vec() },
-            b'c' => Kind::CharDevice { major: cursor.u32(), minor: cursor.u32() },
-            b'b' => Kind::BlockDevice { major: cursor.u32(), minor: cursor.u32() },
-            b'p' => Kind::Fifo,
+            DIRECTORY => Kind::Dir { opaque: false },
+            OPAQUE => Kind::Dir { opaque: true },
+            SYMLINK => Kind::Symlink { target: cursor.bytes().to_vec() },
+            CHAR_DEVICE => Kind::CharDevice { major: cursor.u32(), minor: cursor.u32() },
+            BLOCK_DEVICE => Kind::BlockDevice { major: cursor.u32(), minor: cursor.u32() },
+            FIFO => Kind::Fifo,
             _ => Kind::Whiteout,
         };
         let at = self.bytes.len() - (self.count - i) * 8;
@@ -307,23 +317,28 @@ impl LayerIndex {
 
     /// The entry of a path.
     pub fn find(&self, path: &[u8]) -> Option<usize> {
-        let i = self.lower_bound(|p| compare(p, path).is_lt());
-        (i < self.count && self.path(i) == path).then_some(i)
+        self.find_in(0..self.count, path)
+    }
+
+    /// The entry of a path, if it is one of these.
+    pub(crate) fn find_in(&self, range: Range<usize>, path: &[u8]) -> Option<usize> {
+        let i = self.lower_bound(range.clone(), |p| compare(p, path).is_lt());
+        (i < range.end && self.path(i) == path).then_some(i)
     }
 
     /// The entries directly in a folder.
     pub fn children(&self, folder: &[u8]) -> Range<usize> {
-        let start = self.lower_bound(|p| {
+        let start = self.lower_bound(0..self.count, |p| {
             let (dir, name) = split(p);
             // The root's own entry has an empty folder and an empty name: it is in no folder.
             dir < folder || (dir == folder && name.is_empty())
         });
-        let end = self.lower_bound(|p| split(p).0 <= folder);
-        start..end.max(start)
+        let end = self.lower_bound(start..self.count, |p| split(p).0 <= folder);
+        start..end
     }
 
-    fn lower_bound(&self, before: impl Fn(&[u8]) -> bool) -> usize {
-        let (mut low, mut high) = (0, self.count);
+    fn lower_bound(&self, range: Range<usize>, before: impl Fn(&[u8]) -> bool) -> usize {
+        let (mut low, mut high) = (range.start, range.end);
         while low < high {
             let middle = low + (high - low) / 2;
             if before(self.path(middle)) { low = middle + 1 } else { high = middle }

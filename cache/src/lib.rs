@@ -18,10 +18,12 @@ pub mod durable;
 mod error;
 mod index;
 mod path;
+mod path_set;
 mod source;
 mod steps;
 mod store;
 mod tree;
+mod watcher;
 
 pub use blobs::{BlobReader, BlobStore, BlobWriter};
 pub use capture::{Overlay, capture};
@@ -29,7 +31,9 @@ pub use digest::{ContentHash, Digest, ImageId, InputKey, LayerId, ParseDigestErr
 pub use error::{Error, Result};
 pub use index::{Entry, IndexBuilder, Kind, LayerIndex};
 pub use path::{PathError, TreePath};
+pub use path_set::{Asked, Observation, PathSet};
 pub use source::{SourceFile, SourceTree, Walk};
-pub use steps::{Lookup, Observation, PathSet, StepResult};
+pub use steps::{Lookup, StepResult, StepRun};
 pub use store::{LayerBlob, PendingLayer, Store};
 pub use tree::{Found, Resolved, Stack, Tree};
+pub use watcher::{Question, Watcher};

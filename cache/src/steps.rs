@@ -1,159 +1,27 @@
 //! The step cache: which layer a step made, for which inputs.
 //!
 //! Two phases, as in BuildXL (`Documentation/Specs/Two-Phase-Cache-Lookup.md`). A step key finds the path sets that runs of
-//! the step had; a path set and the tree at hand give an input key; an input key finds a result. The pair of step and
+//! the step had; a path set and the tree at hand give an input key; an input key finds a run and its result. The pair of step and
 //! parent tree finds the result at once when nothing changed at all.
+
+use std::collections::HashMap;
 
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use crate::{InputKey, LayerId, PathSetId, Result, Stack, StepKey, Store, Tree, TreeId, TreePath};
+use crate::{InputKey, LayerId, Observation, PathSet, Result, Stack, StepKey, Store, Tree, TreeId};
 
 /// How many path sets of a step are tried, newest first.
 const MAX_SETS: i64 = 16;
 
-/// How much of an entry's attributes is its kind, mode, owner and group.
-const IDENTITY: usize = 13;
+/// From how many path sets on a further one takes in what most of them have (BuildXL: `/pathSetThreshold`, 5 there).
+const WIDEN_FROM: usize = 8;
 
-/// A path and what a step asked of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Observation {
-    /// Is it there, what is it, whose: kind, mode and owner.
-    Exists(TreePath),
-    /// All of it: kind, mode, owner, extended attributes, size and content.
-    Content(TreePath),
-    /// The names in it and what each is.
-    Listing(TreePath),
-}
-
-/// All observations of one run of a step.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PathSet {
-    whole_parent: bool,
-    observations: Vec<Observation>,
-}
-
-impl PathSet {
-    /// The set of a step that was not watched: everything below it is its input, as in other builders.
-    pub fn whole_parent() -> Self {
-        Self { whole_parent: true, observations: Vec::new() }
-    }
-
-    /// The set of these observations.
-    pub fn new(observations: impl IntoIterator<Item = Observation>) -> Self {
-        let mut observations: Vec<_> = observations.into_iter().collect();
-        observations.sort();
-        observations.dedup();
-        Self { whole_parent: false, observations }
-    }
-
-    /// Whether the whole parent is the input.
-    pub fn is_whole_parent(&self) -> bool {
-        self.whole_parent
-    }
-
-    /// The observations, sorted.
-    pub fn observations(&self) -> &[Observation] {
-        &self.observations
-    }
-
-    /// The set's name.
-    pub fn id(&self) -> PathSetId {
-        PathSetId::of(&self.encode())
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let mut out = vec![u8::from(self.whole_parent)];
-        for observation in &self.observations {
-            let (tag, path) = match observation {
-                Observation::Exists(path) => (b'e', path),
-                Observation::Content(path) => (b'c', path),
-                Observation::Listing(path) => (b'l', path),
-            };
-            out.push(tag);
-            out.extend_from_slice(path.as_bytes());
-            out.push(0);
-        }
-        out
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (&whole, mut rest) = bytes.split_first()?;
-        let mut observations = Vec::new();
-        while let Some((&tag, after)) = rest.split_first() {
-            let end = after.iter().position(|&b| b == 0)?;
-            let path = TreePath::from_clean(&after[..end]);
-            observations.push(match tag {
-                b'e' => Observation::Exists(path),
-                b'c' => Observation::Content(path),
-                b'l' => Observation::Listing(path),
-                _ => return None,
-            });
-            rest = &after[end + 1..];
-        }
-        Some(Self { whole_parent: whole == 1, observations })
-    }
-
-    /// The strong fingerprint: the step, this set, and what the set's paths are in `tree`.
-    pub fn input_key(&self, step: &StepKey, tree: &Tree) -> InputKey {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"shiplap.input/1");
-        hasher.update(step.as_bytes());
-        hasher.update(self.id().as_bytes());
-        if self.whole_parent {
-            hasher.update(tree.id().as_bytes());
-        }
-        for observation in &self.observations {
-            observe(observation, tree, &mut hasher);
-        }
-        InputKey::from_bytes(*hasher.finalize().as_bytes())
-    }
-}
-
-/// Adds the value of an observation. Each link on the way is part of it.
-fn observe(observation: &Observation, tree: &Tree, hasher: &mut blake3::Hasher) {
-    let (Observation::Exists(path) | Observation::Content(path) | Observation::Listing(path)) = observation;
-    let resolved = tree.resolve(path, true);
-    for link in &resolved.links {
-        put(hasher, b'>', link.as_bytes());
-        if let Some(found) = tree.find(link) {
-            put(hasher, b'=', tree.attributes(found));
-        }
-    }
-    put(hasher, b'@', resolved.path.as_bytes());
-    let found = resolved.found;
-    match observation {
-        _ if found.is_none() && !resolved.path.is_root() => put(hasher, b'-', b""),
-        Observation::Exists(_) => {
-            put(hasher, b'e', &found.map_or_else(Vec::new, |f| seen(tree, f)[..IDENTITY].to_vec()));
-        }
-        Observation::Content(_) => put(hasher, b'c', &found.map_or_else(Vec::new, |f| seen(tree, f))),
-        Observation::Listing(_) => {
-            for (name, found) in tree.list(&resolved.path) {
-                put(hasher, b'n', &name);
-                put(hasher, b'k', &seen(tree, found)[..1]);
-            }
-        }
-    }
-}
-
-/// The attributes of something in the tree. Whether a directory is opaque is the layer's affair, not the tree's.
-fn seen(tree: &Tree, found: crate::Found) -> Vec<u8> {
-    let mut bytes = tree.attributes(found).to_vec();
-    if bytes[0] == b'o' {
-        bytes[0] = b'd';
-    }
-    bytes
-}
-
-fn put(hasher: &mut blake3::Hasher, tag: u8, bytes: &[u8]) {
-    hasher.update(&[tag]);
-    hasher.update(&(bytes.len() as u64).to_le_bytes());
-    hasher.update(bytes);
-}
+/// Most: this share of them, in per cent (BuildXL: `/augmentingPathSetCommonalityFactor`).
+const COMMON: usize = 40;
 
 /// What a run of a step left.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StepResult {
     /// The layer; none when the step changed nothing.
     pub layer: Option<LayerId>,
@@ -161,6 +29,12 @@ pub struct StepResult {
     pub created: i64,
     /// How long it took, in milliseconds.
     pub millis: u64,
+    /// Whether it opened a network socket: what it made depends on more than its inputs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub network: bool,
+    /// Why its whole parent is its input, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untraced: Option<String>,
 }
 
 /// A result that can be reused.
@@ -170,6 +44,17 @@ pub struct Lookup {
     pub result: StepResult,
     /// Whether the parent is the very same tree; if not, everything the step looked at is the same in another tree.
     pub same_parent: bool,
+}
+
+/// An earlier run of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepRun {
+    /// What it looked at.
+    pub set: PathSet,
+    /// The tree that it ran on.
+    pub parent: Stack,
+    /// What it left.
+    pub result: StepResult,
 }
 
 impl Store {
@@ -187,53 +72,74 @@ impl Store {
         if let Some(result) = self.usable(exact)? {
             return Ok(Some(Lookup { result, same_parent: true }));
         }
-        // A set of the whole parent can only be found by the exact pair.
-        let sets: Vec<PathSet> = self.path_sets(step)?.into_iter().filter(|set| !set.whole_parent).collect();
-        if sets.is_empty() {
+        let Some(run) = self.matching_run(step, stack)? else { return Ok(None) };
+        self.remember_exact(step, parent, &run)?;
+        Ok(Some(Lookup { result: run, same_parent: false }))
+    }
+
+    /// The result of a run whose inputs are all the same on this tree. A set of the whole parent can only be found by the exact pair.
+    fn matching_run(&self, step: &StepKey, stack: &Stack) -> Result<Option<StepResult>> {
+        let sets = self.path_sets(step)?;
+        if sets.iter().all(PathSet::is_whole_parent) {
             return Ok(None);
         }
-        let tree = &self.tree(stack.layers())?;
-        for set in sets {
-            let input = set.input_key(step, tree);
-            let found: Option<String> = self.query(|db| {
-                db.prepare_cached("SELECT result FROM results WHERE input = ?1")?
-                    .query_row([input.as_bytes()], |row| row.get(0))
-                    .optional()
-            })?;
+        let tree = self.tree(stack.layers())?;
+        for set in sets.iter().filter(|set| !set.is_whole_parent()) {
+            let found = self.result_of(&set.input_key(step, &tree))?;
             if let Some(result) = self.usable(found)? {
-                self.remember_exact(step, parent, &result)?;
-                return Ok(Some(Lookup { result, same_parent: false }));
+                return Ok(Some(result));
             }
         }
         Ok(None)
     }
 
+    fn result_of(&self, input: &InputKey) -> Result<Option<String>> {
+        self.query(|db| {
+            db.prepare_cached("SELECT result FROM runs WHERE input = ?1")?
+                .query_row([input.as_bytes()], |row| row.get(0))
+                .optional()
+        })
+    }
+
     /// Stores what a step made. If another process stored a result for the same inputs first, that one is returned: both go
-    /// on with the same layer.
+    /// on with the same layer. A run that made what an earlier one had made takes that one's time over, so that images that hold
+    /// the same are the same.
     ///
     /// # Errors
     /// The database fails.
     pub fn record(&self, step: &StepKey, tree: &Tree, set: &PathSet, result: &StepResult) -> Result<StepResult> {
+        let set = &self.widened(step, set)?;
         let input = set.input_key(step, tree);
-        let (body, set_body, set_id) = (serde_json::to_string(result)?, set.encode(), set.id());
+        let twin = self.runs(step)?.into_iter().find(|run| run.result.layer == result.layer && result.layer.is_some());
+        let result = match twin {
+            Some(twin) => StepResult { created: twin.result.created, ..result.clone() },
+            None => result.clone(),
+        };
+        let (body, set_id, parent) = (serde_json::to_string(&result)?, set.id(), names(&tree.stack()));
         let stored: String = self.transact(|db| {
-            db.execute("INSERT OR IGNORE INTO path_sets (id, body) VALUES (?1, ?2)", params![set_id.as_bytes(), set_body])?;
             db.execute(
-                "INSERT INTO step_sets (step, path_set, seq) VALUES (?1, ?2, (SELECT coalesce(max(seq), 0) + 1 FROM step_sets))
-                 ON CONFLICT (step, path_set) DO UPDATE SET seq = excluded.seq",
-                params![step.as_bytes(), set_id.as_bytes()],
+                "INSERT OR IGNORE INTO path_sets (id, body) VALUES (?1, ?2)",
+                params![set_id.as_bytes(), set.as_bytes()],
             )?;
-            db.execute("INSERT OR IGNORE INTO results (input, result) VALUES (?1, ?2)", params![input.as_bytes(), body])?;
-            db.query_row("SELECT result FROM results WHERE input = ?1", [input.as_bytes()], |row| row.get(0))
+            db.execute(
+                "INSERT INTO runs (input, step, path_set, parent, result, seq)
+                 VALUES (?1, ?2, ?3, ?4, ?5, (SELECT coalesce(max(seq), 0) + 1 FROM runs))
+                 ON CONFLICT (input) DO UPDATE SET seq = excluded.seq",
+                params![input.as_bytes(), step.as_bytes(), set_id.as_bytes(), parent, body],
+            )?;
+            db.query_row("SELECT result FROM runs WHERE input = ?1", [input.as_bytes()], |row| row.get(0))
         })?;
         let winner = match self.usable(Some(stored))? {
             Some(winner) => winner,
             // The stored winner's layer is gone or damaged: ours takes its place.
             None => {
                 self.transact(|db| {
-                    db.execute("UPDATE results SET result = ?2 WHERE input = ?1", params![input.as_bytes(), body])
+                    db.execute(
+                        "UPDATE runs SET result = ?2, parent = ?3 WHERE input = ?1",
+                        params![input.as_bytes(), body, parent],
+                    )
                 })?;
-                result.clone()
+                result
             }
         };
         self.remember_exact(step, tree.id(), &winner)?;
@@ -245,9 +151,23 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub fn replace(&self, step: &StepKey, tree: &Tree, set: &PathSet, result: &StepResult) -> Result<StepResult> {
-        let input = set.input_key(step, tree);
-        self.transact(|db| db.execute("DELETE FROM results WHERE input = ?1", [input.as_bytes()]))?;
+        self.forget(step, tree)?;
         self.record(step, tree, set, result)
+    }
+
+    /// Drops every result that a look-up of this step on this tree would find.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn forget(&self, step: &StepKey, tree: &Tree) -> Result<()> {
+        let inputs: Vec<_> = self.path_sets(step)?.iter().map(|set| set.input_key(step, tree)).collect();
+        self.transact(|db| {
+            let mut gone = db.prepare("DELETE FROM runs WHERE input = ?1")?;
+            inputs.iter().try_for_each(|input| gone.execute([input.as_bytes()]).map(drop))?;
+            // Another parent may have led to one of them.
+            db.execute("DELETE FROM exact WHERE step = ?1", [step.as_bytes()])
+        })?;
+        Ok(())
     }
 
     /// The path sets of a step, newest first.
@@ -257,12 +177,53 @@ impl Store {
     pub fn path_sets(&self, step: &StepKey) -> Result<Vec<PathSet>> {
         let bodies: Vec<Vec<u8>> = self.query(|db| {
             db.prepare_cached(
-                "SELECT body FROM step_sets JOIN path_sets ON id = path_set WHERE step = ?1 ORDER BY seq DESC LIMIT ?2",
+                "SELECT body FROM (SELECT path_set, max(seq) AS newest FROM runs WHERE step = ?1 GROUP BY path_set)
+                 JOIN path_sets ON id = path_set ORDER BY newest DESC LIMIT ?2",
             )?
             .query_map(params![step.as_bytes(), MAX_SETS], |row| row.get(0))?
             .collect()
         })?;
-        Ok(bodies.iter().filter_map(|body| PathSet::decode(body)).collect())
+        Ok(bodies.into_iter().filter_map(PathSet::decode).collect())
+    }
+
+    /// The newest runs of a step, newest first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn runs(&self, step: &StepKey) -> Result<Vec<StepRun>> {
+        let rows: Vec<(Vec<u8>, Vec<u8>, String)> = self.query(|db| {
+            db.prepare_cached(
+                "SELECT body, parent, result FROM runs JOIN path_sets ON id = path_set WHERE step = ?1
+                 ORDER BY seq DESC LIMIT ?2",
+            )?
+            .query_map(params![step.as_bytes(), MAX_SETS], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect()
+        })?;
+        let mut runs = Vec::new();
+        for (set, parent, result) in rows {
+            // A record that cannot be read is no record.
+            let (Some(set), Ok(result)) = (PathSet::decode(set), serde_json::from_str(&result)) else { continue };
+            runs.push(StepRun { set, parent: stack(&parent), result });
+        }
+        Ok(runs)
+    }
+
+    /// A set for a further run of a step that had many: with what most of them have. A set may ask for more than the run did, and the
+    /// wider it is the more runs share it, and the further back a look-up of sixteen sets reaches.
+    fn widened(&self, step: &StepKey, set: &PathSet) -> Result<PathSet> {
+        if set.is_whole_parent() {
+            return Ok(set.clone());
+        }
+        let known: Vec<PathSet> = self.path_sets(step)?.into_iter().filter(|s| !s.is_whole_parent()).collect();
+        if known.len() < WIDEN_FROM || known.contains(set) {
+            return Ok(set.clone());
+        }
+        let mut times: HashMap<Observation, usize> = HashMap::new();
+        for observation in known.iter().flat_map(PathSet::observations) {
+            *times.entry(observation).or_default() += 1;
+        }
+        let common = times.into_iter().filter(|(_, n)| n * 100 >= known.len() * COMMON).map(|(o, _)| o);
+        Ok(PathSet::new(set.observations().into_iter().chain(common)))
     }
 
     /// A stored result whose layer is here and whole. A result whose layer is gone is no result.
@@ -286,4 +247,13 @@ impl Store {
         })?;
         Ok(())
     }
+}
+
+/// The names of a stack's layers, one behind the other.
+fn names(stack: &Stack) -> Vec<u8> {
+    stack.layers().iter().flat_map(|layer| *layer.as_bytes()).collect()
+}
+
+fn stack(names: &[u8]) -> Stack {
+    names.as_chunks().0.iter().map(|name| LayerId::from_bytes(*name)).collect()
 }

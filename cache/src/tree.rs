@@ -4,8 +4,10 @@
 //! directories merge, a whiteout, an opaque directory or anything that is no directory hides what is below.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::index::{DIRECTORY, OPAQUE, WHITEOUT};
 use crate::{Entry, Kind, LayerId, LayerIndex, TreeId, TreePath};
 
 /// How many symbolic links one path may lead through, as in Linux (`path_resolution(7)`).
@@ -55,13 +57,17 @@ impl FromIterator<LayerId> for Stack {
 #[derive(Debug, Default)]
 pub struct Tree {
     layers: Vec<Arc<LayerIndex>>,
-    views: Mutex<HashMap<TreePath, Arc<Vec<usize>>>>,
+    /// The same tree without its top layer. What it knows of a directory holds here too, unless the top layer has a say in it.
+    below: Option<Arc<Tree>>,
+    views: Mutex<HashMap<TreePath, View>>,
 }
 
-impl Clone for Tree {
-    fn clone(&self) -> Self {
-        Self::new(self.layers.clone())
-    }
+/// The layers that have a say in a directory, topmost first; none when it is no directory.
+#[derive(Debug, Clone, Default)]
+struct View {
+    layers: Arc<Vec<usize>>,
+    /// Whether the top layer hides what the layers below have here.
+    cut: bool,
 }
 
 /// Where a path leads.
@@ -86,16 +92,16 @@ pub struct Found {
 
 impl Tree {
     /// A tree of these layers, bottom first.
-    pub fn new(layers: Vec<Arc<LayerIndex>>) -> Self {
-        Self { layers, views: Mutex::default() }
+    pub fn new(layers: impl IntoIterator<Item = Arc<LayerIndex>>) -> Arc<Self> {
+        layers.into_iter().fold(Arc::default(), |tree: Arc<Self>, layer| tree.with(layer))
     }
 
     /// This tree with one more layer on top.
     #[must_use]
-    pub fn with(&self, layer: Arc<LayerIndex>) -> Self {
+    pub fn with(self: &Arc<Self>, layer: Arc<LayerIndex>) -> Arc<Self> {
         let mut layers = self.layers.clone();
         layers.push(layer);
-        Self::new(layers)
+        Arc::new(Self { layers, below: Some(self.clone()), views: Mutex::default() })
     }
 
     /// The tree's name.
@@ -135,6 +141,11 @@ impl Tree {
     /// Looks a path up without following links and decodes it.
     pub fn get(&self, path: &TreePath) -> Option<Entry> {
         self.find(path).map(|found| self.entry(found))
+    }
+
+    /// Whether something found is a directory.
+    pub fn is_folder(&self, found: Found) -> bool {
+        matches!(self.attributes(found)[0], DIRECTORY | OPAQUE)
     }
 
     /// Whether a path is a directory; the root always is.
@@ -201,7 +212,7 @@ impl Tree {
                 if names.contains_key(name) || gone.contains(name) {
                     continue;
                 }
-                if matches!(index.entry(entry).kind, Kind::Whiteout) {
+                if index.attributes(entry)[0] == WHITEOUT {
                     gone.insert(name);
                 } else {
                     names.insert(name.to_vec(), Found { layer, entry });
@@ -229,38 +240,80 @@ impl Tree {
 
     /// The layers that have a say in a directory, topmost first; none when it is no directory.
     fn view(&self, path: &TreePath) -> Arc<Vec<usize>> {
+        self.full_view(path).layers
+    }
+
+    fn full_view(&self, path: &TreePath) -> View {
         if let Some(view) = self.views.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
             return view.clone();
         }
-        let view: Vec<usize> = match path.parent() {
-            None => (0..self.layers.len()).rev().collect(),
-            Some(parent) => self.merge(&self.view(&parent), path),
+        let view = match path.parent() {
+            None => View { layers: Arc::new((0..self.layers.len()).rev().collect()), cut: false },
+            Some(parent) => self.look(path, self.full_view(&parent).cut),
         };
-        let view = Arc::new(view);
         self.views.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), view.clone());
         view
     }
 
-    fn merge(&self, candidates: &[usize], path: &TreePath) -> Vec<usize> {
-        let mut view = Vec::new();
-        for &layer in candidates {
-            let Some(i) = self.layers[layer].find(path.as_bytes()) else { continue };
-            match self.layers[layer].entry(i).kind {
-                Kind::Dir { opaque } => {
-                    view.push(layer);
-                    if opaque {
-                        break;
-                    }
-                }
-                _ => break,
+    /// The view of a directory: the one of the tree below, and what the top layer says. `cut`: whether that hides the directory
+    /// above in the layers below.
+    fn look(&self, path: &TreePath, cut: bool) -> View {
+        let (Some(top), Some(below)) = (self.layers.last(), &self.below) else { return View::default() };
+        let number = self.layers.len() - 1;
+        let lower = || if cut { Arc::default() } else { below.view(path) };
+        match top.find(path.as_bytes()).map(|i| top.attributes(i)[0]) {
+            None => View { layers: lower(), cut },
+            Some(DIRECTORY) => {
+                let lower = lower();
+                View { layers: Arc::new([&[number], &lower[..]].concat()), cut }
             }
+            Some(OPAQUE) => View { layers: Arc::new(vec![number]), cut: true },
+            Some(_) => View { layers: Arc::default(), cut: true },
         }
-        view
     }
 
     fn top(&self, candidates: &[usize], path: &TreePath) -> Option<Found> {
         let (layer, entry) = candidates.iter().find_map(|&l| Some((l, self.layers[l].find(path.as_bytes())?)))?;
-        (!matches!(self.layers[layer].entry(entry).kind, Kind::Whiteout)).then_some(Found { layer, entry })
+        (self.layers[layer].attributes(entry)[0] != WHITEOUT).then_some(Found { layer, entry })
+    }
+}
+
+/// Looks many paths up, fastest when those of one directory come one after the other.
+#[derive(Debug)]
+pub(crate) struct Finder<'a> {
+    tree: &'a Tree,
+    folder: Vec<u8>,
+    /// Where the folder's entries are in each layer that has a say in it, topmost first.
+    ranges: Vec<(usize, Range<usize>)>,
+}
+
+impl<'a> Finder<'a> {
+    pub(crate) fn new(tree: &'a Tree) -> Self {
+        let mut finder = Self { tree, folder: Vec::new(), ranges: Vec::new() };
+        finder.enter(b"");
+        finder
+    }
+
+    /// As [`Tree::find`], of clean bytes.
+    pub(crate) fn find(&mut self, path: &[u8]) -> Option<Found> {
+        if path.is_empty() {
+            return self.tree.find(&TreePath::root());
+        }
+        let folder = crate::path::split(path).0;
+        if folder != self.folder {
+            self.enter(folder);
+        }
+        let found = self.ranges.iter().find_map(|(layer, range)| {
+            let entry = self.tree.layers[*layer].find_in(range.clone(), path)?;
+            Some(Found { layer: *layer, entry })
+        })?;
+        (self.tree.attributes(found)[0] != WHITEOUT).then_some(found)
+    }
+
+    fn enter(&mut self, folder: &[u8]) {
+        self.folder = folder.to_vec();
+        let view = self.tree.view(&TreePath::from_clean(folder));
+        self.ranges = view.iter().map(|&layer| (layer, self.tree.layers[layer].children(folder))).collect();
     }
 }
 
@@ -302,8 +355,8 @@ mod tests {
         Arc::new(builder.finish().unwrap())
     }
 
-    fn tree(layers: &[&[(char, &str)]]) -> Tree {
-        Tree::new(layers.iter().map(|l| layer(l)).collect())
+    fn tree(layers: &[&[(char, &str)]]) -> Arc<Tree> {
+        Tree::new(layers.iter().map(|l| layer(l)))
     }
 
     fn names(tree: &Tree, at: &str) -> Vec<String> {

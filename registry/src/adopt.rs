@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use shiplap_cache::{Digest, ImageId, LayerBlob, PendingLayer, Store, Tree};
 
@@ -148,7 +149,7 @@ pub(crate) fn assemble(
 ) -> Result<ImageId> {
     let store = images.store();
     let chain = origin::chain(&config.diff_ids);
-    let mut tree = Tree::default();
+    let mut tree = Arc::<Tree>::default();
     let (mut ids, mut nothing) = (Vec::new(), Vec::new());
     for (i, (blob, step)) in layers.into_iter().enumerate() {
         let done = match step {

@@ -131,7 +131,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
             for (image, settings) in
                 instance.image.iter().filter(|(n, _)| args.image.is_empty() || args.image.contains(n))
             {
-                let request = args.flags.adjust(request(&config, settings)?);
+                let request = args.flags.adjust(request(&config, settings)?)?;
                 let built = build(app, &images, request, several.then_some(image.as_str())).await?;
                 let names = references(&[local_name(instance_name, image)])?;
                 self::name(&images, &built, &names)?;

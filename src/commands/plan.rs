@@ -45,7 +45,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
             args.flags.refuse_for_instance()?;
             let config = app.need_config()?;
             for (image, settings) in &config.instance(&name)?.1.image {
-                requests.push((Some(image.clone()), args.flags.adjust(request(&config, settings)?)));
+                requests.push((Some(image.clone()), args.flags.adjust(request(&config, settings)?)?));
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use shiplap_cache::{ContentHash, Observation, Store, Tree, TreePath};
+use shiplap_cache::{ContentHash, Store, Tree, TreePath};
 
 use super::chmod::ModeChange;
 use super::error::StepError;
@@ -172,11 +172,11 @@ pub(crate) fn lay_out<'a>(
     picked: &[Picked],
     to: &Destination,
 ) -> Result<Layout<'a>, StepError> {
-    let mut layout = if to.link { Layout::detached(empty) } else { Layout::new(parent) };
+    let mut layout = if to.link { Layout::detached(empty, parent) } else { Layout::new(parent) };
     let owner = match &to.chown {
         None => None,
         // Names are looked up in the image even when nothing else of it matters.
-        Some(chown) => Some(owner::resolve(store, parent, chown, &mut |seen| layout.observe(seen))?),
+        Some(chown) => Some(owner::resolve(store, parent, chown, &mut |file| layout.reads(file))?),
     };
     let chmod = match &to.chmod {
         None => None,
@@ -255,10 +255,9 @@ pub(crate) fn work_dir<'a>(
     let mut layout = Layout::new(parent);
     let owner = match user {
         None => None,
-        Some(user) => Some(owner::resolve(store, parent, user, &mut |seen| layout.observe(seen))?),
+        Some(user) => Some(owner::resolve(store, parent, user, &mut |file| layout.reads(file))?),
     };
     let path = layout.resolve(&TreePath::new(path.as_bytes())?);
-    layout.observe(Observation::Exists(path.clone()));
     layout.make_dirs(&path, Made { owner, ..Made::PLAIN }, 0)?;
     Ok(layout)
 }

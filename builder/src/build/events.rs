@@ -27,6 +27,38 @@ pub struct StepInfo {
     pub at: Location,
 }
 
+/// Names steps: by a line of the Dockerfile (`41`), a stage (`production`), both (`production:41`), or words of the instruction (`npm ci`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepSelector(String);
+
+impl StepSelector {
+    /// The steps that a text names.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Whether a step is meant.
+    pub fn matches(&self, step: &StepInfo) -> bool {
+        let at = |line: &str| {
+            line.parse().is_ok_and(|line: usize| (step.at.line_start..=step.at.line_end.max(step.at.line_start)).contains(&line))
+        };
+        match self.0.split_once(':') {
+            Some((stage, line)) if step.stage == stage && at(line) => true,
+            _ => at(&self.0) || step.stage == self.0 || words(&step.text).contains(&words(&self.0)),
+        }
+    }
+}
+
+impl std::fmt::Display for StepSelector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
 /// How a step came to its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]

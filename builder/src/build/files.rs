@@ -33,7 +33,7 @@ pub(crate) struct Item {
 impl Files {
     /// The files of a stage or an image.
     pub(crate) fn of_stack(store: &Store, stack: &Stack) -> shiplap_cache::Result<Self> {
-        let tree = Arc::new(store.tree(stack.layers())?);
+        let tree = store.tree(stack.layers())?;
         let roots = stack.layers().iter().map(|layer| store.layer_dir(layer)).collect();
         Ok(Self { tree, roots, live: false, _keep: None })
     }
@@ -44,7 +44,7 @@ impl Files {
         let files: Vec<&TreePath> = source.files().iter().filter(|(_, f)| f.meta.is_file()).map(|(p, _)| p).collect();
         source.hash_all(files)?;
         let index = index_source(source)?;
-        let tree = Arc::new(Tree::new(vec![Arc::new(index)]));
+        let tree = Tree::new([Arc::new(index)]);
         Ok(Self { tree, roots: [source.root().to_owned()].into(), live: true, _keep: None })
     }
 
@@ -54,7 +54,7 @@ impl Files {
         root: PathBuf,
         overlay: Overlay,
     ) -> shiplap_cache::Result<Self> {
-        let tree = Arc::new(Tree::new(vec![Arc::new(capture(&root, overlay)?)]));
+        let tree = Tree::new([Arc::new(capture(&root, overlay)?)]);
         Ok(Self { tree, roots: [root].into(), live: false, _keep: Some(Arc::new(folder)) })
     }
 

@@ -9,7 +9,7 @@ use shiplap_cache::{ContentHash, StepKey};
 use crate::plan::{Chmod, Destination, FileOwner, InlineFile, Network, Platform, RunOp, Sharing};
 
 /// Goes up when the way in which steps run changes what they make.
-const FORMAT: &str = "shiplap.step/1";
+const FORMAT: &str = "shiplap.step/2";
 
 /// What a run depends on besides the instruction.
 #[derive(Debug, Clone, Serialize, Default)]
@@ -19,6 +19,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) shm_size: Option<u64>,
     pub(crate) ulimits: Vec<String>,
     pub(crate) hostname: &'a str,
+    /// It decides what is in the layer.
+    pub(crate) noise: &'a [String],
 }
 
 /// One mount of a run, by what it shows.

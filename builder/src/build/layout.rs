@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
-use shiplap_cache::{ContentHash, Entry, IndexBuilder, Kind, LayerIndex, Observation, PathSet, Tree, TreePath};
+use shiplap_cache::{ContentHash, Entry, IndexBuilder, Kind, LayerIndex, PathSet, Question, Tree, TreePath, Watcher};
 
 use super::files::Item;
 
@@ -92,7 +92,7 @@ pub(crate) struct Layout<'a> {
     parent: &'a Tree,
     detached: bool,
     pieces: BTreeMap<TreePath, Piece>,
-    observations: Vec<Observation>,
+    watcher: Watcher<'a>,
     groups: usize,
     /// Where something of another kind may be in the tree below.
     replaced: BTreeSet<TreePath>,
@@ -119,28 +119,29 @@ impl Made {
 
 impl<'a> Layout<'a> {
     pub(crate) fn new(parent: &'a Tree) -> Self {
-        let (pieces, observations, replaced) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
-        Self { parent, detached: false, pieces, observations, groups: 0, replaced }
+        let (pieces, watcher, replaced) = (BTreeMap::new(), Watcher::new(parent), BTreeSet::new());
+        Self { parent, detached: false, pieces, watcher, groups: 0, replaced }
     }
 
     /// A layer that is the same whatever it is put on (`COPY --link`): it is laid out on nothing, and what that nothing lacks is no
     /// input.
-    pub(crate) fn detached(nothing: &'a Tree) -> Self {
-        Self { detached: true, ..Self::new(nothing) }
+    pub(crate) fn detached(nothing: &'a Tree, parent: &'a Tree) -> Self {
+        Self { detached: true, watcher: Watcher::new(parent), ..Self::new(nothing) }
     }
 
     /// Notes what the place of a file depends on.
-    fn saw(&mut self, observation: Observation) {
+    fn saw(&mut self, path: &TreePath, question: Question) {
         if !self.detached {
-            self.observations.push(observation);
+            self.watcher.note(path, question);
         }
     }
 
     /// Follows the links of a destination in the tree below.
     pub(crate) fn resolve(&mut self, path: &TreePath) -> TreePath {
-        let resolved = self.parent.resolve(path, true);
-        self.saw(Observation::Exists(path.clone()));
-        resolved.path
+        match self.detached {
+            true => self.parent.resolve(path, true).path,
+            false => self.watcher.ask(path, true, Question::Exists).path,
+        }
     }
 
     /// Whether there is a directory at a resolved path, below or made here.
@@ -151,9 +152,9 @@ impl<'a> Layout<'a> {
         }
     }
 
-    /// Notes that the step read something of the tree below.
-    pub(crate) fn observe(&mut self, observation: Observation) {
-        self.observations.push(observation);
+    /// Notes that the step reads a file of the tree below.
+    pub(crate) fn reads(&mut self, path: &TreePath) {
+        self.watcher.ask(path, true, Question::Content);
     }
 
     /// Makes a directory with its parents; those that are there stay as they are.
@@ -168,7 +169,7 @@ impl<'a> Layout<'a> {
                 continue;
             }
             // All of its attributes go into the layer, for overlayfs takes them from the topmost one.
-            self.saw(Observation::Content(at.clone()));
+            self.saw(&at, Question::Content);
             let (entry, way) = match self.parent.get(&at) {
                 Some(entry) if entry.is_dir() => (Entry { kind: Kind::Dir { opaque: false }, ..entry }, true),
                 Some(_) => return Err(LayoutError::NotADirectory(at)),
@@ -244,7 +245,7 @@ impl<'a> Layout<'a> {
 
     fn place(&mut self, path: TreePath, piece: Piece) -> Result<()> {
         let below = if path.parent().is_some_and(|p| self.parent.is_dir(&p)) {
-            self.saw(Observation::Exists(path.clone()));
+            self.saw(&path, Question::Exists);
             self.parent.get(&path)
         } else {
             None
@@ -266,7 +267,7 @@ impl<'a> Layout<'a> {
 
     /// What the layer depends on in the tree below.
     pub(crate) fn path_set(&self) -> PathSet {
-        PathSet::new(self.observations.iter().cloned())
+        self.watcher.path_set()
     }
 
     /// Makes the files in an upper directory and returns their index; an empty one when nothing is new.

@@ -24,6 +24,7 @@ mod http;
 mod images;
 mod key;
 mod layout;
+mod noise;
 mod owner;
 mod run;
 mod sources;
@@ -32,17 +33,19 @@ mod stage;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use serde::Serialize;
-use shiplap_cache::{ContentHash, ImageId, Store};
+use shiplap_cache::{ContentHash, ImageId, StepResult, Store};
 use shiplap_registry::{Client, Image, Images};
 use tokio::sync::Semaphore;
 
 pub use error::{BuildError, FetchError, StepError};
-pub use events::{Event, Outcome, StepId, StepInfo, Unwatched, Watch};
+pub use events::{Event, Outcome, StepId, StepInfo, StepSelector, Unwatched, Watch};
 pub use layout::LayoutError;
+pub use noise::NOISE;
 
 use crate::dockerfile::{self, BuildOptions};
 use crate::ignore::IgnoreRules;
@@ -80,6 +83,23 @@ pub struct Request {
     pub no_cache: bool,
     /// Ask the registry for base images even when they are here.
     pub pull: bool,
+    /// Watch what steps ask of the tree below them; without it the whole tree below a step is its input.
+    pub trace: bool,
+    /// What is left out of the layers of `RUN` steps, see [`NOISE`].
+    pub noise: Vec<String>,
+    /// Which steps that used the network run again.
+    pub refresh: Refresh,
+}
+
+/// Which steps that used the network run again.
+#[derive(Debug, Clone, Default)]
+pub struct Refresh {
+    /// All of them.
+    pub all: bool,
+    /// These.
+    pub steps: Vec<StepSelector>,
+    /// Those that ran longer ago.
+    pub max_age: Option<Duration>,
 }
 
 /// An image that was built.
@@ -322,6 +342,20 @@ impl Run {
         Stopped
     }
 
+    /// Why a result of a step that used the network is not to be used any more, if so.
+    pub(crate) fn refresh(&self, id: StepId, result: &StepResult) -> Option<String> {
+        let Refresh { all, steps, max_age } = &self.request.refresh;
+        if !result.network {
+            return None;
+        }
+        let info = self.info(id);
+        if *all || steps.iter().any(|wanted| wanted.matches(&info)) {
+            return Some("--refresh network".to_owned());
+        }
+        let age = Duration::from_secs(now().saturating_sub(result.created).try_into().unwrap_or(0));
+        max_age.is_some_and(|most| age > most).then(|| "what it took from the network is older than max-age".to_owned())
+    }
+
     pub(crate) fn info(&self, id: StepId) -> StepInfo {
         let stage = self.plan.stage(StageId(id.stage));
         let step = &stage.steps[id.step];
@@ -361,6 +395,11 @@ impl Run {
         let used = self.sources.used();
         Inputs { dockerfile: self.dockerfile, images, contexts: used.contexts(), git: used.git }
     }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

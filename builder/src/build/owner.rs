@@ -1,6 +1,6 @@
 //! Owners by name: looked up in the image's own `passwd` and `group`, which so become inputs of the step.
 
-use shiplap_cache::{Kind, Observation, Store, Tree, TreePath};
+use shiplap_cache::{Kind, Store, Tree, TreePath};
 
 use super::error::StepError;
 
@@ -11,7 +11,7 @@ pub(crate) fn resolve(
     store: &Store,
     tree: &Tree,
     spec: &str,
-    observe: &mut dyn FnMut(Observation),
+    reads: &mut dyn FnMut(&TreePath),
 ) -> Result<(u32, u32), StepError> {
     let (user, group) = match spec.split_once(':') {
         Some((user, group)) => (user, Some(group)),
@@ -19,7 +19,7 @@ pub(crate) fn resolve(
     };
     let mut text = |file: &str| -> Result<String, StepError> {
         let path = TreePath::new(file)?;
-        observe(Observation::Content(path.clone()));
+        reads(&path);
         read(store, tree, &path)
     };
     let (uid, own) = match user.parse() {

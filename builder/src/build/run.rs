@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
-use shiplap_cache::{ContentHash, LayerId, PendingLayer, Stack, StepKey, TreePath};
+use shiplap_cache::{ContentHash, IndexBuilder, LayerId, PendingLayer, Question, Stack, StepKey, Tree, TreePath};
 
 use super::error::StepError;
 use super::files::Files;
@@ -12,9 +12,10 @@ use super::key::{self, MountKey, Surroundings};
 use super::layout::{Imposed, Layout};
 use super::sources::Sources;
 use super::stage::{recall, remember};
-use super::{Builder, Request};
+use super::{Builder, Request, noise};
 use crate::plan::{MountKind, Network, RunOp, Sharing, Source, Stage};
-use crate::sandbox;
+use crate::sandbox::{self, Exit, Stream};
+use crate::trace::{Trace, Tracer};
 
 /// A mount's files, once they are known.
 #[derive(Debug)]
@@ -64,6 +65,7 @@ pub(crate) fn key(request: &Request, stage: &Stage, op: &RunOp, contents: &[Opti
         shm_size: request.shm_size,
         ulimits: request.ulimits.iter().map(|u| format!("{u:?}")).collect(),
         hostname: HOSTNAME,
+        noise: &request.noise,
     };
     key::run(op, network(op, request), &keys, &surroundings)
 }
@@ -233,6 +235,7 @@ pub(crate) fn specify(
         shm_size: request.shm_size,
         ulimits: request.ulimits.clone(),
         stdin: None,
+        trace: request.trace,
     };
     Ok((spec, held))
 }
@@ -267,7 +270,7 @@ pub(crate) fn copy_live(
     path: &TreePath,
 ) -> Result<(Option<LayerId>, String), StepError> {
     let store = builder.store();
-    let nothing = shiplap_cache::Tree::default();
+    let nothing = Tree::default();
     let mut layout = Layout::new(&nothing);
     let group = layout.group();
     let items = files.below(path);
@@ -324,7 +327,7 @@ fn cache_dir(
             // Made aside and renamed: a build that is stopped here leaves no half-filled cache.
             let aside = tempfile::tempdir_in(&folder).map_err(|e| io("make a directory in", &folder, e))?.keep();
             if let Mounted::Files(files, path) = from {
-                let nothing = shiplap_cache::Tree::default();
+                let nothing = Tree::default();
                 let mut layout = Layout::new(&nothing);
                 let group = layout.group();
                 for item in files.below(path).iter().filter(|item| !item.path.is_root()) {
@@ -346,4 +349,49 @@ fn cache_dir(
         return Ok(dir);
     }
     unreachable!("there is always a further copy")
+}
+
+/// Runs the specification and keeps what it made. The layer is none when nothing changed.
+pub(crate) fn carry_out(
+    builder: &Builder,
+    request: &Request,
+    spec: &sandbox::RunSpec,
+    pending: PendingLayer,
+    parent: &Tree,
+    output: &mut (dyn FnMut(Stream, &[u8]) + Send),
+) -> Result<(Option<LayerId>, Trace), StepError> {
+    let tracer = tracer(spec, parent);
+    let exit = std::thread::scope(|scope| {
+        builder.sandbox.run_traced(spec, output, &builder.cancel, &mut |listener| match listener {
+            Ok(listener) => tracer.follow(scope, listener),
+            Err(why) => tracer.give_up(format!("this kernel does not tell its calls: {why}")),
+        })
+    })?;
+    match exit {
+        Exit::Code(0) => {}
+        Exit::NotStarted { code, message } => return Err(StepError::NotStarted { code, message }),
+        exit => return Err(StepError::Exit { code: exit.code() }),
+    }
+    noise::clean(&pending.upper(), &noise::rules(&request.noise)?)?;
+    let layer = builder.store().commit_layer(pending, parent)?;
+    let trace = match &layer {
+        Some(layer) => tracer.finish(&*builder.store().index(layer)?),
+        None => tracer.finish(&IndexBuilder::default().finish()?),
+    };
+    Ok((layer, trace))
+}
+
+/// A tracer that knows what the sandbox reads of the tree before the step begins.
+fn tracer<'t>(spec: &sandbox::RunSpec, parent: &'t Tree) -> Tracer<'t> {
+    let own = ["/proc", "/sys", "/dev", "/etc/resolv.conf", "/etc/hosts"];
+    let tracer = Tracer::new(parent, own.into_iter().chain(spec.mounts.iter().map(sandbox::Mount::target)));
+    // The user in force, and the home of whoever it is.
+    for file in ["/etc/passwd", "/etc/group"] {
+        tracer.ask(file, Question::Content);
+    }
+    tracer.ask(&spec.cwd, Question::Exists);
+    if !spec.trace {
+        tracer.give_up("--no-trace");
+    }
+    tracer
 }

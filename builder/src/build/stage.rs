@@ -1,9 +1,9 @@
 //! One stage: its steps in order, each reused or run.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
-use shiplap_cache::{ContentHash, PathSet, Stack, StepKey, StepResult, Store, Tree};
+use shiplap_cache::{ContentHash, LayerId, Stack, StepKey, StepResult, Store, Tree};
 use shiplap_registry::{History, Image};
 
 use super::copy::{self, Picked};
@@ -14,7 +14,7 @@ use super::run::{self, Mounted};
 use super::sources::blocking;
 use super::{Decision, Run, StageFuture, add, key};
 use crate::plan::{AddSource, CopySource, Destination, Op, Source, Stage, StageId, Step};
-use crate::sandbox::Exit;
+use crate::trace::Trace;
 
 /// A stage that is done.
 #[derive(Debug, Clone)]
@@ -130,9 +130,9 @@ async fn step(
 ) -> Result<Option<StepResult>, StepError> {
     let (key, work) = prepare(run, stage, step).await?;
     let store = run.builder.store();
-    if !run.request.no_cache
-        && let Some(found) = store.lookup(&key, stack)?
-    {
+    let found = if run.request.no_cache { None } else { store.lookup(&key, stack)? };
+    let stale = found.as_ref().and_then(|found| run.refresh(id, &found.result));
+    if let (Some(found), None) = (found, &stale) {
         let (decision, outcome) = match found.same_parent {
             true => (Decision::Cached, Outcome::Cached),
             false => (Decision::Reused, Outcome::Reused),
@@ -142,14 +142,19 @@ async fn step(
         return Ok(Some(found.result));
     }
     if !run.execute {
-        run.decided(id, Decision::Run { why: why(run, &key)? });
+        let why = match stale {
+            Some(why) => why,
+            None => why(run, &key)?,
+        };
+        run.decided(id, Decision::Run { why });
         return Ok(None);
     }
     let work = complete(run, step, work).await?;
     let _turn = run.builder.running.acquire().await;
     run.watch.event(Event::Started(id));
     let (task, stack) = (run.clone(), stack.clone());
-    let result = blocking(move || execute(&task, id, &key, &work, &stack)).await?;
+    let replace = run.request.no_cache || stale.is_some();
+    let result = blocking(move || execute(&task, id, &key, &work, &stack, replace)).await?;
     run.finished(id, Outcome::Ran { millis: result.1 });
     Ok(Some(result.0))
 }
@@ -260,14 +265,24 @@ fn why(run: &Run, key: &StepKey) -> Result<String, StepError> {
 }
 
 /// Runs a step on a thread that may block, and records what it made.
-fn execute(run: &Run, id: StepId, key: &StepKey, work: &Work, stack: &Stack) -> Result<(StepResult, u64), StepError> {
+fn execute(
+    run: &Run,
+    id: StepId,
+    key: &StepKey,
+    work: &Work,
+    stack: &Stack,
+    replace: bool,
+) -> Result<(StepResult, u64), StepError> {
     let store = run.builder.store();
     let parent = store.tree(stack.layers())?;
     let began = Instant::now();
+    let (mut network, mut untraced) = (false, None);
     let (layer, set) = match work {
         Work::Run { mounted } => {
-            let mounted = mounted.as_deref().unwrap_or_default();
-            (run_command(run, id, mounted, stack, &parent)?, PathSet::whole_parent())
+            let (layer, trace) = run_command(run, id, mounted.as_deref().unwrap_or_default(), stack, &parent)?;
+            tracing::debug!(step = ?id, calls = trace.calls, "traced");
+            (network, untraced) = (trace.network, trace.untraced);
+            (layer, trace.set)
         }
         Work::Copy { picked, to } => {
             let empty = Tree::default();
@@ -286,9 +301,9 @@ fn execute(run: &Run, id: StepId, key: &StepKey, work: &Work, stack: &Stack) -> 
         }
     };
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
-    let result = StepResult { layer, created, millis };
-    let stored = match run.request.no_cache {
+    let created = super::now();
+    let result = StepResult { layer, created, millis, network, untraced };
+    let stored = match replace {
         true => store.replace(key, &parent, &set, &result)?,
         false => store.record(key, &parent, &set, &result)?,
     };
@@ -301,7 +316,7 @@ fn run_command(
     mounted: &[Mounted],
     stack: &Stack,
     parent: &Tree,
-) -> Result<Option<shiplap_cache::LayerId>, StepError> {
+) -> Result<(Option<LayerId>, Trace), StepError> {
     let Op::Run(op) = &run.plan.stage(StageId(id.stage)).steps[id.step].op else {
         unreachable!("only a RUN has mounts");
     };
@@ -309,13 +324,9 @@ fn run_command(
     let pending = store.begin_layer(parent)?;
     let (spec, held) = run::specify(&run.builder, &run.request, op, mounted, stack, &pending)?;
     let mut output = |stream, bytes: &[u8]| run.watch.event(Event::Output { step: id, stream, bytes });
-    let exit = run.builder.sandbox.run(&spec, &mut output, &run.builder.cancel)?;
+    let done = run::carry_out(&run.builder, &run.request, &spec, pending, parent, &mut output);
     drop(held);
-    match exit {
-        Exit::Code(0) => Ok(store.commit_layer(pending, parent)?),
-        Exit::NotStarted { code, message } => Err(StepError::NotStarted { code, message }),
-        exit => Err(StepError::Exit { code: exit.code() }),
-    }
+    done
 }
 
 fn failed(run: &Run, stage: &Stage, step: &Step, id: StepId, why: StepError) -> Failure {

@@ -72,6 +72,7 @@ fn set_up(spec: RunSpec, space: &Workspace, stubs_out: OwnedFd) -> Result<Step, 
         cwd: spec.cwd,
         limits: spec.ulimits,
         stdin: spec.stdin.as_deref().map(in_memory).transpose()?,
+        trace: spec.trace,
     })
 }
 
@@ -164,7 +165,7 @@ fn start(step: &Step, control: &UnixStream) -> Result<Pid, Failure> {
     match unsafe { sys::fork() }.doing(|| "starting the step".to_owned())? {
         Some(pid) => Ok(pid),
         None => {
-            let report = step.execute();
+            let report = step.execute(control);
             wire::report(control, &report);
             sys::exit_now(127)
         }

@@ -87,6 +87,18 @@ impl Sandbox {
         output: &mut (dyn FnMut(Stream, &[u8]) + Send),
         cancel: &Cancel,
     ) -> Result<Exit, SandboxError> {
+        self.run_traced(spec, output, cancel, &mut |_| {})
+    }
+
+    /// As [`Sandbox::run`]. When `spec.trace` is set, `tracing` is called, before the step does anything, with the descriptor that its calls
+    /// are told to (seccomp_unotify(2)), or with why that could not be had. Each told call waits for an answer.
+    pub fn run_traced(
+        &self,
+        spec: &RunSpec,
+        output: &mut (dyn FnMut(Stream, &[u8]) + Send),
+        cancel: &Cancel,
+        tracing: &mut (dyn FnMut(Result<OwnedFd, String>) + Send),
+    ) -> Result<Exit, SandboxError> {
         if cancel.is_cancelled() {
             return Err(SandboxError::Cancelled);
         }
@@ -108,7 +120,7 @@ impl Sandbox {
         drop(message);
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");
-        let followed = follow(&control, stdout, stderr, output, cancel);
+        let followed = follow(&control, stdout, stderr, output, cancel, tracing);
         if followed.is_err() {
             let _ = child.kill();
         }
@@ -128,6 +140,7 @@ fn follow(
     stderr: impl Read + AsFd,
     output: &mut (dyn FnMut(Stream, &[u8]) + Send),
     cancel: &Cancel,
+    tracing: &mut (dyn FnMut(Result<OwnedFd, String>) + Send),
 ) -> Result<(Vec<Report>, bool), SandboxError> {
     let mut buffer = vec![0; 64 * 1024];
     let mut messages = Vec::new();
@@ -178,10 +191,15 @@ fn follow(
                         read => output(Stream::Stderr, &buffer[..read]),
                     }
                 }
-                Source::Control => match (&*control).read(&mut buffer) {
+                Source::Control => match wire::receive(control, &mut buffer) {
                     // A supervisor that dies with our message unread resets the connection.
-                    Ok(0) | Err(_) => open = false,
-                    Ok(read) => messages.extend_from_slice(&buffer[..read]),
+                    Ok((0, _)) | Err(_) => open = false,
+                    Ok((read, descriptor)) => {
+                        messages.extend_from_slice(&buffer[..read]);
+                        if let Some(listener) = descriptor {
+                            tracing(Ok(listener));
+                        }
+                    }
                 },
                 Source::Cancel => {
                     cancelled = true;
@@ -190,7 +208,13 @@ fn follow(
             }
         }
     }
-    Ok((wire::read_all(&messages), cancelled))
+    let reports = wire::read_all(&messages);
+    for report in &reports {
+        if let Report::Untraced(why) = report {
+            tracing(Err(why.clone()));
+        }
+    }
+    Ok((reports, cancelled))
 }
 
 enum Source {
@@ -210,6 +234,7 @@ fn outcome(reports: Vec<Report>) -> Option<Result<Exit, SandboxError>> {
             Report::NotStarted { code, message } => Exit::NotStarted { code, message },
             Report::Exited(code) => Exit::Code(code),
             Report::Signalled(signal) => Exit::Signal(signal),
+            Report::Traced | Report::Untraced(_) => continue,
             Report::Finished => {
                 finished = true;
                 continue;

@@ -38,6 +38,8 @@ pub struct RunSpec {
     pub ulimits: Vec<Ulimit>,
     /// The step's standard input; `/dev/null` when `None`.
     pub stdin: Option<Vec<u8>>,
+    /// Whether the step's calls are told to the caller of [`super::Sandbox::run_traced`].
+    pub trace: bool,
 }
 
 /// One thing mounted for the time of the step.

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -15,7 +16,8 @@ use super::error::{Doing, Failure};
 use super::identity::Identity;
 use super::spec::Ulimit;
 use super::wire::Report;
-use super::{caps, limits, sys};
+use super::{caps, limits, sys, wire};
+use crate::trace;
 
 /// What to execute, and as whom.
 pub(super) struct Step {
@@ -25,12 +27,14 @@ pub(super) struct Step {
     pub cwd: String,
     pub limits: Vec<Ulimit>,
     pub stdin: Option<File>,
+    pub trace: bool,
 }
 
 impl Step {
     /// Becomes the step. Comes back only when that failed, with what to tell the caller.
-    pub(super) fn execute(&self) -> Report {
-        match self.prepare().and_then(|()| self.drop_privileges()) {
+    pub(super) fn execute(&self, control: &UnixStream) -> Report {
+        let ready = self.prepare().map(|()| self.install_filter(control)).and_then(|()| self.drop_privileges());
+        match ready {
             Ok(()) => self.exec(),
             Err(failure) => Report::Failed(failure),
         }
@@ -45,6 +49,20 @@ impl Step {
         sys::reset_signals();
         limits::apply(&self.limits)?;
         chdir(&*self.cwd).doing(|| format!("entering the working directory {}", self.cwd))
+    }
+
+    /// Before the privileges go: without `CAP_SYS_ADMIN` a filter needs `no_new_privs`. A step that cannot be watched runs all the same,
+    /// and the caller knows.
+    fn install_filter(&self, control: &UnixStream) {
+        if self.trace {
+            match trace::install(trace::Mode::Traced) {
+                Ok(Some(listener)) => return wire::report_with(control, &Report::Traced, &listener),
+                Ok(None) => {}
+                Err(error) => wire::report(control, &Report::Untraced(error.to_string())),
+            }
+        }
+        // A kernel without filters refuses nothing, as a step on it is never watched.
+        let _ = trace::install(trace::Mode::Refusals);
     }
 
     fn drop_privileges(&self) -> Result<(), Failure> {

@@ -1,8 +1,14 @@
 //! The messages between the caller and the processes of a step: a length, then JSON.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
+    sendmsg,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +26,10 @@ pub(super) enum Report {
         /// Why.
         message: String,
     },
+    /// The step's calls are told to the descriptor that comes with this message.
+    Traced,
+    /// The step's calls cannot be told; why.
+    Untraced(String),
     /// The step ended with this code.
     Exited(i32),
     /// The step was killed by this signal.
@@ -42,6 +52,29 @@ pub(super) fn report(mut control: &UnixStream, message: &Report) {
     if let Ok(bytes) = frame(message) {
         let _ = control.write_all(&bytes);
     }
+}
+
+/// Sends one message with a descriptor (unix(7), `SCM_RIGHTS`).
+pub(super) fn report_with(control: &UnixStream, message: &Report, descriptor: &OwnedFd) {
+    let Ok(bytes) = frame(message) else { return };
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut with = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [descriptor.as_fd()];
+    with.push(SendAncillaryMessage::ScmRights(&descriptors));
+    // A message is far smaller than what a socket takes at once.
+    let _ = sendmsg(control, &[IoSlice::new(&bytes)], &mut with, SendFlags::empty());
+}
+
+/// Receives bytes, and the descriptor that came with them, if one did.
+pub(super) fn receive(control: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut with = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(control, &mut [IoSliceMut::new(buffer)], &mut with, RecvFlags::CMSG_CLOEXEC)?;
+    let descriptor = with.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    Ok((received.bytes, descriptor))
 }
 
 /// Reads one message.

@@ -188,8 +188,23 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::index`].
-    pub fn tree<'a>(&self, layers: impl IntoIterator<Item = &'a LayerId>) -> Result<Tree> {
-        Ok(Tree::new(layers.into_iter().map(|id| self.index(id)).collect::<Result<_>>()?))
+    pub fn tree<'a>(&self, layers: impl IntoIterator<Item = &'a LayerId>) -> Result<Arc<Tree>> {
+        let mut tree = Arc::<Tree>::default();
+        let mut id = tree.id();
+        for layer in layers {
+            id = id.with(*layer);
+            let known = lock(&self.trees).get(&id).cloned();
+            tree = match known {
+                Some(known) => known,
+                None => {
+                    let with = tree.with(self.index(layer)?);
+                    // The trees of a build's steps stand on each other: what one found out about a folder serves the next.
+                    lock(&self.trees).insert(id, with.clone());
+                    with
+                }
+            };
+        }
+        Ok(tree)
     }
 
     /// The packed form of a layer in a media type, if it was packed and the blob is still here.
@@ -323,7 +338,7 @@ fn prune(index: LayerIndex, upper: &Path, parent: &Tree) -> Result<LayerIndex> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Observation, PathSet, StepKey, StepResult};
+    use crate::{Asked, Observation, PathSet, StepKey, StepResult};
 
     fn store() -> (tempfile::TempDir, Store) {
         let home = tempfile::tempdir().unwrap();
@@ -417,9 +432,9 @@ mod tests {
         let base = store.tree([&layer(&store, &Tree::default(), &[("in/a", "1"), ("other", "x")])]).unwrap();
         let made = layer(&store, &base, &[("out", "made of a")]);
         let step = StepKey::of(b"step");
-        let path = |p: &str| TreePath::new(p).unwrap();
-        let set = PathSet::new([Observation::Content(path("in/a")), Observation::Listing(path("in"))]);
-        let result = StepResult { layer: Some(made), created: 1, millis: 2 };
+        let asked = |asked, p: &str| Observation { path: TreePath::new(p).unwrap(), asked };
+        let set = PathSet::new([asked(Asked::Content, "in/a"), asked(Asked::Listing, "in")]);
+        let result = StepResult { layer: Some(made), created: 1, millis: 2, ..StepResult::default() };
         assert_eq!(store.lookup(&step, &base.stack()).unwrap(), None);
         store.record(&step, &base, &set, &result).unwrap();
         assert!(store.lookup(&step, &base.stack()).unwrap().unwrap().same_parent);
@@ -437,7 +452,7 @@ mod tests {
         let (_home, store) = store();
         let base = store.tree([&layer(&store, &Tree::default(), &[("a", "1")])]).unwrap();
         let step = StepKey::of(b"step");
-        let result = StepResult { layer: None, created: 1, millis: 2 };
+        let result = StepResult { layer: None, created: 1, millis: 2, ..StepResult::default() };
         store.record(&step, &base, &PathSet::whole_parent(), &result).unwrap();
         let other = base.with(store.index(&layer(&store, &base, &[("b", "1")])).unwrap());
         assert!(store.lookup(&step, &base.stack()).unwrap().is_some());
@@ -447,10 +462,10 @@ mod tests {
     #[test]
     fn of_two_writers_of_one_key_the_first_wins_unless_its_layer_is_gone() {
         let (_home, store) = store();
-        let base = Tree::default();
+        let base = Arc::<Tree>::default();
         let (a, b) = (layer(&store, &base, &[("t", "1")]), layer(&store, &base, &[("t", "2")]));
         let step = StepKey::of(b"step");
-        let result = |layer| StepResult { layer: Some(layer), created: 1, millis: 2 };
+        let result = |layer| StepResult { layer: Some(layer), created: 1, millis: 2, ..StepResult::default() };
         store.record(&step, &base, &PathSet::whole_parent(), &result(a)).unwrap();
         let winner = store.record(&step, &base, &PathSet::whole_parent(), &result(b)).unwrap();
         assert_eq!(winner.layer, Some(a));

@@ -28,25 +28,37 @@ pub use layers::{LayerBlob, PendingLayer};
 use session::Session;
 
 use crate::error::At;
-use crate::{BlobStore, Error, LayerId, LayerIndex, Overlay, Result};
+use crate::{BlobStore, Error, LayerId, LayerIndex, Overlay, Result, Tree, TreeId};
 
 /// The version of the database and the folder's layout.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE layers (id BLOB PRIMARY KEY, size INTEGER NOT NULL, entries INTEGER NOT NULL, boot TEXT) WITHOUT ROWID;
 CREATE TABLE layer_blobs (layer BLOB NOT NULL, media TEXT NOT NULL, diff_id TEXT NOT NULL, digest TEXT NOT NULL,
     size INTEGER NOT NULL, PRIMARY KEY (layer, media)) WITHOUT ROWID;
-CREATE TABLE path_sets (id BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE step_sets (step BLOB NOT NULL, path_set BLOB NOT NULL, seq INTEGER NOT NULL,
-    PRIMARY KEY (step, path_set)) WITHOUT ROWID;
-CREATE INDEX step_sets_seq ON step_sets (seq);
-CREATE TABLE results (input BLOB PRIMARY KEY, result TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE exact (step BLOB NOT NULL, parent BLOB NOT NULL, result TEXT NOT NULL,
     PRIMARY KEY (step, parent)) WITHOUT ROWID;
 CREATE TABLE names (space TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
     PRIMARY KEY (space, name)) WITHOUT ROWID;
+";
+
+/// What traced steps need: path sets, and for each run of a step its set, the tree that it ran on and its result.
+const RUNS: &str = "
+CREATE TABLE path_sets (id BLOB PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE runs (input BLOB PRIMARY KEY, step BLOB NOT NULL, path_set BLOB NOT NULL, parent BLOB NOT NULL,
+    result TEXT NOT NULL, seq INTEGER NOT NULL);
+CREATE INDEX runs_step ON runs (step, seq);
+CREATE UNIQUE INDEX runs_seq ON runs (seq);
+";
+
+/// From version 1: results of steps were kept without what they ran on. They are a cache and start anew; layers and images stay.
+const FROM_VERSION_1: &str = "
+DROP TABLE path_sets;
+DROP TABLE step_sets;
+DROP TABLE results;
+DELETE FROM exact;
 ";
 
 /// An open store.
@@ -59,6 +71,7 @@ pub struct Store {
     boot: String,
     session: Mutex<Option<Session>>,
     indices: Mutex<HashMap<LayerId, Arc<LayerIndex>>>,
+    trees: Mutex<HashMap<TreeId, Arc<Tree>>>,
 }
 
 impl Store {
@@ -82,6 +95,7 @@ impl Store {
             boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned(),
             session: Mutex::default(),
             indices: Mutex::default(),
+            trees: Mutex::default(),
             home: home.clone(),
         };
         session::sweep(&home.join("tmp"))?;
@@ -194,16 +208,23 @@ fn open_database(home: &Path, overlay: Overlay) -> Result<Connection> {
     let mut db = Connection::open(home.join("cache.db")).map_err(fail)?;
     db.busy_timeout(Duration::from_secs(60)).map_err(fail)?;
     let version = |db: &Connection| db.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0));
-    if version(&db).map_err(fail)? == 0 {
-        // A power cut may lose the newest entries of this file, never its consistency; they are a cache.
-        db.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
+    let found = version(&db).map_err(fail)?;
+    if found < VERSION {
+        if found == 0 {
+            // A power cut may lose the newest entries of this file, never its consistency; they are a cache.
+            db.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
+        }
         let new = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
         // Another process may have been first.
-        if version(&new).map_err(fail)? == 0 {
-            new.execute_batch(SCHEMA).map_err(fail)?;
-            new.execute("INSERT INTO meta VALUES ('overlay', ?1)", [overlay.prefix()]).map_err(fail)?;
-            new.pragma_update(None, "user_version", VERSION).map_err(fail)?;
+        match version(&new).map_err(fail)? {
+            0 => {
+                new.execute_batch(SCHEMA).and_then(|()| new.execute_batch(RUNS)).map_err(fail)?;
+                new.execute("INSERT INTO meta VALUES ('overlay', ?1)", [overlay.prefix()]).map_err(fail)?;
+            }
+            1 => new.execute_batch(FROM_VERSION_1).and_then(|()| new.execute_batch(RUNS)).map_err(fail)?,
+            _ => {}
         }
+        new.pragma_update(None, "user_version", VERSION).map_err(fail)?;
         new.commit().map_err(fail)?;
     }
     let found = version(&db).map_err(fail)?;
@@ -237,6 +258,30 @@ mod tests {
         assert!(matches!(Store::open(home.path()), Err(Error::NewerStore { found, .. }) if found == VERSION + 1));
         let db = Connection::open(home.path().join("cache.db")).unwrap();
         assert_eq!(db.query_row("PRAGMA user_version", [], |r| r.get::<_, u32>(0)).unwrap(), VERSION + 1);
+    }
+
+    #[test]
+    fn a_store_of_the_first_version_keeps_its_layers_and_starts_its_step_cache_anew() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        let pending = store.begin_layer(&Tree::default()).unwrap();
+        std::fs::write(pending.upper().join("a"), "1").unwrap();
+        let layer = store.commit_layer(pending, &Tree::default()).unwrap().unwrap();
+        store
+            .transact(|db| {
+                db.execute_batch(
+                    "DROP TABLE runs; CREATE TABLE step_sets (a); CREATE TABLE results (a);
+                     INSERT INTO exact VALUES (x'00', x'00', ''); PRAGMA user_version = 1;",
+                )
+            })
+            .unwrap();
+        drop(store);
+        let store = Store::open(home.path()).unwrap();
+        assert!(store.has_layer(&layer).unwrap());
+        let count = |table: &str| {
+            store.query(|db| db.query_row(&format!("SELECT count(*) FROM {table}"), [], |r| r.get::<_, u32>(0))).unwrap()
+        };
+        assert_eq!((count("exact"), count("runs")), (0, 0));
     }
 
     #[test]

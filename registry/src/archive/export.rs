@@ -166,7 +166,7 @@ pub fn export_docker(store: &Store, packed: &Packed, names: &[Reference], out: i
 /// # Errors
 /// A layer is missing or damaged, or writing fails.
 pub fn export_rootfs(store: &Store, image: &Image, clamp: Option<i64>, out: impl Write) -> Result<()> {
-    write_tree(out, store, &store.tree(&image.layers)?, clamp)
+    write_tree(out, store, &*store.tree(&image.layers)?, clamp)
 }
 
 fn write_files(store: &Store, files: &Files, out: impl Write) -> Result<()> {

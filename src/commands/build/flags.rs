@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use shiplap_builder::build::Request;
+use shiplap_builder::build::{NOISE, Refresh, Request, StepSelector};
 use shiplap_builder::dockerfile::BuildOptions;
 use shiplap_builder::plan::{BuildContext, Network, Platform};
 
@@ -55,6 +55,13 @@ pub struct Flags {
     /// Ask registries for base images that are in the store
     #[arg(long)]
     pub pull: bool,
+    /// Do not watch what RUN steps read: a step runs again when anything below it changed
+    #[arg(long)]
+    pub no_trace: bool,
+    /// Run steps that used the network again: all of them, or one named by its line, its stage or words of it; can be given several
+    /// times
+    #[arg(long, value_name = "network[=STEP]")]
+    pub refresh: Vec<String>,
     /// Push the image under its names
     #[arg(long)]
     pub push: bool,
@@ -126,7 +133,7 @@ impl Flags {
             platform: platform(self.platform.as_deref())?,
             ..BuildOptions::default()
         };
-        Ok(self.adjust(Request {
+        self.adjust(Request {
             context: context.to_owned(),
             dockerfile,
             dockerfile_text: text,
@@ -140,17 +147,29 @@ impl Flags {
             labels: self.label.iter().map(|text| pair("--label", text)).collect::<Result<_>>()?,
             no_cache: false,
             pull: false,
-        }))
+            trace: true,
+            noise: NOISE.map(str::to_owned).into(),
+            refresh: Refresh::default(),
+        })
     }
 
     /// The flags that also go with an instance.
-    pub fn adjust(&self, request: Request) -> Request {
+    pub fn adjust(&self, request: Request) -> Result<Request> {
         let network = match self.network {
             NetworkMode::Default => request.network,
             NetworkMode::Host => Network::Host,
             NetworkMode::None => Network::None,
         };
-        Request { network, no_cache: self.no_cache, pull: self.pull, ..request }
+        let mut refresh = request.refresh.clone();
+        for wanted in &self.refresh {
+            match wanted.split_once('=').map_or((wanted.as_str(), None), |(what, step)| (what, Some(step))) {
+                ("network", None) => refresh.all = true,
+                ("network", Some(step)) if !step.is_empty() => refresh.steps.push(StepSelector::new(step)),
+                _ => return Err(wrong("--refresh", wanted, "network, or network=STEP")),
+            }
+        }
+        let (no_cache, pull, trace) = (self.no_cache, self.pull, !self.no_trace);
+        Ok(Request { network, no_cache, pull, trace, refresh, ..request })
     }
 
     /// What shiplap.toml says for an instance cannot be said on the command line too.

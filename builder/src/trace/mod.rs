@@ -1,0 +1,93 @@
+//! Watches what a step asks of the tree below it: seccomp user notification (seccomp_unotify(2)), always continued.
+//!
+//! The kernel stops each call of a step that takes a path and tells us; we note the path and let the call go on as it is. It observes,
+//! it is no security boundary. The way of a call:
+//!
+//! ```text
+//! filter     which calls are told, which are refused: installed in the step         filter.rs
+//! listener   threads that receive and continue calls                                 listener.rs
+//!   calls    which argument is a path, and what the call wants to know of it          calls.rs
+//!   caller   the path's bytes and the caller's directories, from its memory and /proc caller.rs
+//!   recorder the path's way through the parent tree, as observations                  recorder.rs
+//!     programs   what executing a file reads besides the file                         programs.rs
+//! changes    what the finished layer does to the parent, as observations              changes.rs
+//! ```
+//!
+//! What an observation is worth is computed from the parent's index, never from what the call returned: there is no race to lose, and
+//! a step's own files cost nothing. `docs/tracing.md` has the rules and why they are enough.
+
+mod caller;
+mod calls;
+mod changes;
+mod filter;
+mod listener;
+mod programs;
+mod recorder;
+
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
+use std::thread::Scope;
+
+use shiplap_cache::{LayerIndex, PathSet, Question, Tree, TreePath};
+
+pub(crate) use filter::{Mode, install};
+use recorder::Recorder;
+
+/// Watches one run of a step.
+#[derive(Debug)]
+pub(crate) struct Tracer<'t> {
+    recorder: Mutex<Recorder<'t>>,
+}
+
+/// What was seen.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    /// What the step depends on.
+    pub(crate) set: PathSet,
+    /// Whether it opened a network socket.
+    pub(crate) network: bool,
+    /// Why not all could be seen, if so: then the set is the whole parent.
+    pub(crate) untraced: Option<String>,
+    /// How many calls were seen.
+    pub(crate) calls: u64,
+}
+
+impl<'t> Tracer<'t> {
+    /// A tracer for a step on a tree, with what is mounted over it.
+    pub(crate) fn new<'m>(tree: &'t Tree, mounts: impl IntoIterator<Item = &'m str>) -> Self {
+        let mut recorder = Recorder::new(tree);
+        mounts.into_iter().for_each(|target| recorder.mount(target));
+        Self { recorder: Mutex::new(recorder) }
+    }
+
+    /// Notes what the builder itself reads for the step.
+    pub(crate) fn ask(&self, path: &str, question: Question) {
+        // A path that cannot be in a tree is refused by the sandbox.
+        if let Ok(path) = TreePath::new(path.as_bytes()) {
+            self.recorder().watcher.ask(&path, true, question);
+        }
+    }
+
+    /// Notes that the step cannot be watched.
+    pub(crate) fn give_up(&self, why: impl Into<String>) {
+        self.recorder().give_up(why);
+    }
+
+    /// Receives the step's calls on threads of their own, until the step's last process is gone.
+    pub(crate) fn follow<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, listener: OwnedFd) {
+        listener::follow(scope, &self.recorder, listener);
+    }
+
+    /// The step is over and this is the layer that it made.
+    pub(crate) fn finish(self, layer: &LayerIndex) -> Trace {
+        let mut recorder = self.recorder.into_inner().unwrap_or_else(PoisonError::into_inner);
+        changes::note(&mut recorder.watcher, layer);
+        let Recorder { watcher, network, untraced, calls, .. } = recorder;
+        let set = if untraced.is_some() { PathSet::whole_parent() } else { watcher.path_set() };
+        Trace { set, network, untraced, calls }
+    }
+
+    fn recorder(&self) -> std::sync::MutexGuard<'_, Recorder<'t>> {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,406 @@
+//! A path's way through the parent tree.
+//!
+//! Paths are resolved in the parent's index. Where that could be wrong, the tree as it is now is asked before the call goes on: below a
+//! mount, where files are no inputs but links may lead back; and from where the step itself put a link, or something renamed that may
+//! hold links.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::fd::OwnedFd;
+
+use shiplap_cache::{Question, Tree, TreePath, Watcher};
+
+use super::caller::{self, Caller};
+use super::programs;
+
+/// How many links one path may lead through, as in Linux (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+
+/// What readlink(2) puts behind the path of something deleted.
+const DELETED: &[u8] = b" (deleted)";
+
+/// Where a path starts, and the root that it cannot leave.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Start {
+    /// Where a relative path starts from.
+    pub(super) base: TreePath,
+    /// Where an absolute one does: not the tree's root after a `chroot`.
+    pub(super) root: TreePath,
+}
+
+/// Where a path leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// To this path of the tree.
+    Tree(TreePath),
+    /// To this path, which something is mounted on or above.
+    Mounted(TreePath),
+    /// To no file of the step: a pipe, a circle.
+    Nowhere,
+}
+
+/// Notes what a step asks.
+#[derive(Debug)]
+pub(super) struct Recorder<'t> {
+    pub(super) watcher: Watcher<'t>,
+    pub(super) network: bool,
+    pub(super) untraced: Option<String>,
+    pub(super) calls: u64,
+    /// Whether a `chroot` was seen: until then everybody's root is the tree's.
+    pub(super) chroot: bool,
+    /// The root of the tree as it is now.
+    live: Option<OwnedFd>,
+    mounts: HashSet<TreePath>,
+    /// From here on the index may be wrong about links.
+    changed: HashSet<TreePath>,
+    /// What was asked already, each with how much had been changed then.
+    asked: HashMap<Asking, usize>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Asking {
+    start: Start,
+    path: Vec<u8>,
+    follow: bool,
+    question: Question,
+}
+
+/// The way of one path.
+struct Walk<'r, 't> {
+    recorder: &'r mut Recorder<'t>,
+    caller: Caller,
+    root: TreePath,
+    at: TreePath,
+    /// Components still to go, the next one last.
+    rest: Vec<Vec<u8>>,
+    /// The mount or the step's own work that we are in, if so.
+    inside: Option<(TreePath, Inside)>,
+    /// Whether we are below something that is not in the index, where only the step's own links count.
+    missing: bool,
+    links: usize,
+    /// Whether the answer holds as long as nothing else is changed.
+    lasting: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Inside {
+    Mount,
+    Changed,
+}
+
+impl<'t> Recorder<'t> {
+    pub(super) fn new(tree: &'t Tree) -> Self {
+        Self {
+            watcher: Watcher::new(tree),
+            network: false,
+            untraced: None,
+            calls: 0,
+            chroot: false,
+            live: None,
+            mounts: HashSet::new(),
+            changed: HashSet::new(),
+            asked: HashMap::new(),
+        }
+    }
+
+    /// Something is mounted here: what is in it is no input, but that the mount point could be found is.
+    pub(super) fn mount(&mut self, target: &str) {
+        let Ok(target) = TreePath::new(target.as_bytes()) else { return };
+        let resolved = self.watcher.ask(&target, true, Question::Exists);
+        self.mounts.insert(resolved.path);
+    }
+
+    pub(super) fn give_up(&mut self, why: impl Into<String>) {
+        self.untraced.get_or_insert_with(|| why.into());
+    }
+
+    /// Opens the step's root, once.
+    pub(super) fn live(&mut self, caller: Caller) -> io::Result<&OwnedFd> {
+        if self.live.is_none() {
+            self.live = Some(caller.open_root()?);
+        }
+        self.live.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Notes a question about a path.
+    pub(super) fn ask(
+        &mut self,
+        caller: Caller,
+        start: Start,
+        path: &[u8],
+        follow: bool,
+        question: Question,
+    ) -> io::Result<()> {
+        let asking = Asking { start, path: path.to_vec(), follow, question };
+        if self.asked.get(&asking) == Some(&self.changed.len()) {
+            return Ok(());
+        }
+        let (place, lasting) = self.walk(caller, &asking.start, path, follow)?;
+        self.note(&place, question);
+        if lasting {
+            self.asked.insert(asking, self.changed.len());
+        }
+        Ok(())
+    }
+
+    /// As [`Recorder::ask`], of a path that is not only looked at: says where it leads.
+    pub(super) fn find(
+        &mut self,
+        caller: Caller,
+        start: &Start,
+        path: &[u8],
+        follow: bool,
+        question: Question,
+    ) -> io::Result<Place> {
+        let (place, _) = self.walk(caller, start, path, follow)?;
+        self.note(&place, question);
+        Ok(place)
+    }
+
+    /// Notes a question about something found.
+    fn note(&mut self, place: &Place, question: Question) {
+        if let Place::Tree(path) = place {
+            self.watcher.note(path, question);
+        }
+    }
+
+    /// Notes a question about an open file, by the path that it has now.
+    pub(super) fn ask_open(&mut self, path: &TreePath, question: Question) {
+        let mounted = self.mounts.iter().any(|mount| path.starts_with(mount));
+        if !mounted {
+            self.watcher.note(path, question);
+        }
+    }
+
+    /// From now on the index is not trusted about links at and below a path.
+    pub(super) fn change(&mut self, place: &Place) {
+        if let Place::Tree(path) = place {
+            self.changed.insert(path.clone());
+        }
+    }
+
+    /// Something is removed. A link that the parent has there must not be followed any more.
+    pub(super) fn remove(&mut self, place: &Place) {
+        if let Place::Tree(path) = place
+            && self.watcher.link(path).is_some()
+        {
+            self.changed.insert(path.clone());
+        }
+    }
+
+    /// Notes what executing a file reads besides it.
+    pub(super) fn executed(&mut self, caller: Caller, start: &Start, place: &Place) -> io::Result<()> {
+        let (Place::Tree(path) | Place::Mounted(path)) = place else { return Ok(()) };
+        let mut file = path.clone();
+        // The kernel goes five deep (fs/exec.c).
+        for _ in 0..5 {
+            let program = programs::open(self.live(caller)?, &file);
+            let Some(program) = program else { return Ok(()) };
+            let mut next = None;
+            for (number, interpreter) in programs::interpreters(&program).into_iter().enumerate() {
+                let place = self.find(caller, start, &interpreter, true, Question::Stat)?;
+                if let (0, Place::Tree(at) | Place::Mounted(at)) = (number, place) {
+                    next = Some(at);
+                }
+            }
+            match next {
+                Some(next) => file = next,
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn walk(&mut self, caller: Caller, start: &Start, path: &[u8], follow: bool) -> io::Result<(Place, bool)> {
+        // A slash at the end asks for the directory that a link leads to.
+        let follow = follow || path.ends_with(b"/");
+        let absolute = path.starts_with(b"/");
+        let at = if absolute { start.root.clone() } else { start.base.clone() };
+        let mut walk = Walk {
+            recorder: self,
+            caller,
+            root: start.root.clone(),
+            at: TreePath::root(),
+            rest: split(path),
+            inside: None,
+            missing: false,
+            links: 0,
+            lasting: true,
+        };
+        walk.jump(&at);
+        let place = walk.go(follow)?;
+        Ok((place, walk.lasting))
+    }
+}
+
+impl Walk<'_, '_> {
+    fn go(&mut self, follow: bool) -> io::Result<Place> {
+        while let Some(name) = self.rest.pop() {
+            match name.as_slice() {
+                b"." => {}
+                b".." => self.up(),
+                name => {
+                    let next = self.at.join(name);
+                    let is_last = self.rest.is_empty();
+                    let target = self.enter(&next)?;
+                    match target {
+                        Some(target) if follow || !is_last => {
+                            self.links += 1;
+                            if self.links > MAX_LINKS {
+                                return Ok(Place::Nowhere);
+                            }
+                            self.follow(target);
+                        }
+                        _ => self.at = next,
+                    }
+                }
+            }
+        }
+        Ok(match self.inside {
+            Some((_, Inside::Mount)) => Place::Mounted(self.at.clone()),
+            _ => Place::Tree(self.at.clone()),
+        })
+    }
+
+    fn up(&mut self) {
+        if self.at == self.root {
+            return;
+        }
+        self.at = self.at.parent().unwrap_or_default();
+        if self.missing || self.inside.is_some() {
+            // We may have left what was missing, mounted or changed.
+            let at = self.at.clone();
+            self.jump(&at);
+        }
+    }
+
+    /// Goes to a path that leads through no link now.
+    fn jump(&mut self, path: &TreePath) {
+        self.at = TreePath::root();
+        self.inside = None;
+        self.missing = false;
+        for name in path.components() {
+            let next = self.at.join(name);
+            self.look_around(&next);
+            if self.inside.is_none() && !self.missing && !self.recorder.watcher.is_folder(&next) {
+                self.missing = true;
+            }
+            self.at = next;
+        }
+    }
+
+    /// Whether something begins here in which the index does not count.
+    fn look_around(&mut self, next: &TreePath) {
+        if self.recorder.mounts.contains(next) {
+            self.inside = Some((next.clone(), Inside::Mount));
+        } else if self.inside.is_none() && self.recorder.changed.contains(next) {
+            self.inside = Some((next.clone(), Inside::Changed));
+        }
+    }
+
+    /// Steps onto the next component: the target, if it is a link.
+    fn enter(&mut self, next: &TreePath) -> io::Result<Option<Link>> {
+        self.look_around(next);
+        if let Some((_, inside)) = self.inside {
+            self.lasting = false;
+            if inside == Inside::Changed {
+                // What the parent has here was replaced, and that it could be is an observation.
+                self.recorder.watcher.note(next, Question::Exists);
+            }
+            return self.live_link(next);
+        }
+        if self.missing {
+            return Ok(None);
+        }
+        let Some(found) = self.recorder.watcher.find(next) else {
+            self.missing = true;
+            self.recorder.watcher.note(next, Question::Exists);
+            return Ok(None);
+        };
+        if self.recorder.watcher.tree().is_folder(found) {
+            return Ok(None);
+        }
+        match self.recorder.watcher.link(next) {
+            Some(target) => {
+                // Whether it is followed or not, what it says counts.
+                self.recorder.watcher.note(next, Question::Content);
+                Ok(Some(Link::Written(target)))
+            }
+            None => {
+                self.missing = !self.rest.is_empty();
+                if self.missing {
+                    self.recorder.watcher.note(next, Question::Exists);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// The link at a path of the tree as it is now.
+    fn live_link(&mut self, next: &TreePath) -> io::Result<Option<Link>> {
+        let caller = self.caller;
+        let mut components = next.components();
+        if components.next() != Some(b"proc") {
+            let live = self.recorder.live(caller)?;
+            return Ok(caller::link_target(live, next.as_bytes()).map(Link::Written));
+        }
+        // In /proc, `self` is whoever looks; and links of processes do not say where they lead, they lead there.
+        let whose = components.next().unwrap_or_default();
+        let rest: Vec<&[u8]> = components.collect();
+        let mut path = b"proc/".to_vec();
+        match whose {
+            b"self" | b"thread-self" if rest.is_empty() => return Ok(None),
+            b"self" | b"thread-self" => {
+                let Some((process, thread)) = caller.own_numbers()? else { return Ok(None) };
+                path.extend_from_slice(process.as_bytes());
+                if whose == b"thread-self" {
+                    path.extend_from_slice(b"/task/");
+                    path.extend_from_slice(thread.as_bytes());
+                }
+            }
+            whose => path.extend_from_slice(whose),
+        }
+        for part in &rest {
+            path.push(b'/');
+            path.extend_from_slice(part);
+        }
+        let live = self.recorder.live(caller)?;
+        let magic = matches!(rest.last(), Some(&(b"cwd" | b"root" | b"exe")))
+            || rest.iter().rev().nth(1).is_some_and(|above| matches!(*above, b"fd" | b"map_files"));
+        if magic && whose.first().is_some_and(|b| b.is_ascii_digit() || *b == b's' || *b == b't') {
+            return Ok(caller::read_link(live, path.as_slice())?.map(Link::Magic));
+        }
+        Ok(caller::link_target(live, &path).map(Link::Written))
+    }
+
+    fn follow(&mut self, link: Link) {
+        match link {
+            Link::Written(target) => {
+                if target.starts_with(b"/") {
+                    let root = self.root.clone();
+                    self.jump(&root);
+                }
+                self.rest.extend(split(&target));
+            }
+            Link::Magic(path) => self.jump(&tree_path(&path)),
+        }
+    }
+}
+
+/// How a link leads on.
+enum Link {
+    /// By what is written in it.
+    Written(Vec<u8>),
+    /// To a file that has this path now, wherever the caller's root is.
+    Magic(Vec<u8>),
+}
+
+/// The components of a path, the first one last.
+fn split(path: &[u8]) -> Vec<Vec<u8>> {
+    path.split(|&b| b == b'/').rev().filter(|part| !part.is_empty()).map(<[u8]>::to_vec).collect()
+}
+
+/// A path that the kernel gave. Of something deleted, where it was.
+pub(super) fn tree_path(path: &[u8]) -> TreePath {
+    TreePath::new(path.strip_suffix(DELETED).unwrap_or(path)).unwrap_or_default()
+}
