@@ -56,6 +56,8 @@ pub fn request(config: &Config, image: &Image) -> Result<Request> {
         trace: true,
         noise: NOISE.map(str::to_owned).into(),
         refresh: Refresh::default(),
+        explain: false,
+        verify: 0,
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! - [`dockerfile`] reads a Dockerfile and expands it into a [`plan`].
 //! - [`build`] carries a plan out: each step is reused or run.
-//! - [`sandbox`] runs one `RUN` step, `trace` watches what it asks of the tree below it.
+//! - [`sandbox`] runs one `RUN` step, [`trace`] watches what it asks of the tree below it.
 
 pub mod build;
 pub mod dockerfile;
@@ -10,4 +10,4 @@ pub mod glob;
 pub mod ignore;
 pub mod plan;
 pub mod sandbox;
-mod trace;
+pub mod trace;

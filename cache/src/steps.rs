@@ -44,6 +44,8 @@ pub struct Lookup {
     pub result: StepResult,
     /// Whether the parent is the very same tree; if not, everything the step looked at is the same in another tree.
     pub same_parent: bool,
+    /// What the step looked at, where that had to be compared.
+    pub set: Option<PathSet>,
 }
 
 /// An earlier run of a step.
@@ -70,24 +72,30 @@ impl Store {
                 .optional()
         })?;
         if let Some(result) = self.usable(exact)? {
-            return Ok(Some(Lookup { result, same_parent: true }));
+            return Ok(Some(Lookup { result, same_parent: true, set: None }));
         }
-        let Some(run) = self.matching_run(step, stack)? else { return Ok(None) };
-        self.remember_exact(step, parent, &run)?;
-        Ok(Some(Lookup { result: run, same_parent: false }))
+        let found = self.compare(step, stack)?;
+        if let Some(found) = &found {
+            self.remember_exact(step, parent, &found.result)?;
+        }
+        Ok(found)
     }
 
-    /// The result of a run whose inputs are all the same on this tree. A set of the whole parent can only be found by the exact pair.
-    fn matching_run(&self, step: &StepKey, stack: &Stack) -> Result<Option<StepResult>> {
+    /// As [`Store::lookup`], by what the step looked at alone, and without remembering anything. A set of the whole parent can only be
+    /// found by the exact pair.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn compare(&self, step: &StepKey, stack: &Stack) -> Result<Option<Lookup>> {
         let sets = self.path_sets(step)?;
         if sets.iter().all(PathSet::is_whole_parent) {
             return Ok(None);
         }
         let tree = self.tree(stack.layers())?;
-        for set in sets.iter().filter(|set| !set.is_whole_parent()) {
+        for set in sets.into_iter().filter(|set| !set.is_whole_parent()) {
             let found = self.result_of(&set.input_key(step, &tree))?;
             if let Some(result) = self.usable(found)? {
-                return Ok(Some(result));
+                return Ok(Some(Lookup { result, same_parent: false, set: Some(set) }));
             }
         }
         Ok(None)

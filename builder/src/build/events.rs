@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Why;
 use crate::plan::Location;
 use crate::sandbox::Stream;
 
@@ -93,6 +94,13 @@ pub enum Event<'a> {
     Planned {
         /// All steps that may do something, stage by stage.
         steps: &'a [StepInfo],
+    },
+    /// Why a step is about to run, where that was asked for.
+    Explained {
+        /// Which step.
+        step: StepId,
+        /// Why.
+        why: &'a Why,
     },
     /// A step runs.
     Started(StepId),

@@ -85,23 +85,31 @@ enum Body<'a> {
     },
 }
 
-pub(crate) fn run(op: &RunOp, network: Network, mounts: &[MountKey<'_>], surroundings: &Surroundings<'_>) -> StepKey {
+pub(crate) fn run(op: &RunOp, network: Network, mounts: &[MountKey<'_>], surroundings: &Surroundings<'_>) -> Keyed {
     let RunOp { argv, inline_files, env, proxy: _, user, cwd, mounts: _, network: _ } = op;
     of(&Body::Run { argv, inline_files, env, user: user.as_deref(), cwd, network, mounts, surroundings })
 }
 
 /// A `COPY` or `ADD`: what is copied is in `content`, after patterns, excludes and downloads.
-pub(crate) fn copy(content: &[ContentHash], to: &Destination) -> StepKey {
+pub(crate) fn copy(content: &[ContentHash], to: &Destination) -> Keyed {
     let Destination { path, chown, chmod, link, exclude: _ } = to;
     of(&Body::Copy { content, path, chown: chown.as_deref(), chmod: chmod.as_ref(), link: *link })
 }
 
-pub(crate) fn work_dir(path: &str, user: Option<&str>) -> StepKey {
+pub(crate) fn work_dir(path: &str, user: Option<&str>) -> Keyed {
     of(&Body::WorkDir { path, user })
 }
 
-fn of(body: &Body<'_>) -> StepKey {
+/// A step's key and what it was made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Keyed {
+    pub(crate) key: StepKey,
+    /// JSON, with the values of variables: not for the record as it is.
+    pub(crate) body: String,
+}
+
+fn of(body: &Body<'_>) -> Keyed {
     // Plain data of strings and numbers: it always has a JSON form, and struct fields keep their order.
-    let json = serde_json::to_vec(&(FORMAT, body)).expect("a step has a JSON form");
-    StepKey::of(&json)
+    let body = serde_json::to_string(body).expect("a step has a JSON form");
+    Keyed { key: StepKey::of(format!("{FORMAT} {body}").as_bytes()), body }
 }

@@ -1,6 +1,6 @@
 //! What a `COPY`, `ADD` or `WORKDIR` puts where, decided on indices alone, and then made.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -270,6 +270,23 @@ impl<'a> Layout<'a> {
         self.watcher.path_set()
     }
 
+    /// The index that the layer would have, and where its files' contents are. Nothing is made.
+    pub(crate) fn imagine(mut self) -> Result<(LayerIndex, HashMap<TreePath, PathBuf>)> {
+        if self.pieces.values().all(|piece| piece.way) {
+            return Ok((IndexBuilder::default().finish()?, HashMap::new()));
+        }
+        self.link();
+        let mut places = HashMap::new();
+        let mut builder = IndexBuilder::default();
+        for (path, piece) in self.pieces {
+            if let Content::Frozen { at, .. } | Content::Live { at } = piece.content {
+                places.insert(path, at);
+            }
+            builder.push(piece.entry);
+        }
+        Ok((builder.finish()?, places))
+    }
+
     /// Makes the files in an upper directory and returns their index; an empty one when nothing is new.
     pub(crate) fn make(mut self, upper: &Path) -> Result<LayerIndex> {
         if self.pieces.values().all(|piece| piece.way) {
@@ -299,7 +316,7 @@ impl<'a> Layout<'a> {
 
     /// Of the names of one file, the first is the file and the others are links to it.
     fn link(&mut self) {
-        let mut first = std::collections::HashMap::new();
+        let mut first = HashMap::new();
         for (path, piece) in &mut self.pieces {
             let Kind::File { link, .. } = &mut piece.entry.kind else { continue };
             *link = None;

@@ -18,10 +18,13 @@ mod chmod;
 mod copy;
 mod error;
 mod events;
+mod explain;
+mod forecast;
 mod files;
 mod git;
 mod http;
 mod images;
+mod inputs;
 mod key;
 mod layout;
 mod noise;
@@ -29,23 +32,28 @@ mod owner;
 mod run;
 mod sources;
 mod stage;
+mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use serde::Serialize;
-use shiplap_cache::{ContentHash, ImageId, StepResult, Store};
+use shiplap_cache::{ContentHash, ImageId, LayerId, LayerIndex, StepResult, Store, TreePath};
 use shiplap_registry::{Client, Image, Images};
 use tokio::sync::Semaphore;
 
 pub use error::{BuildError, FetchError, StepError};
 pub use events::{Event, Outcome, StepId, StepInfo, StepSelector, Unwatched, Watch};
+pub use explain::{Change, Reason, What, Why};
+pub use inputs::Input;
 pub use layout::LayoutError;
 pub use noise::NOISE;
+pub use verify::Verdict;
 
 use crate::dockerfile::{self, BuildOptions};
 use crate::ignore::IgnoreRules;
@@ -89,6 +97,10 @@ pub struct Request {
     pub noise: Vec<String>,
     /// Which steps that used the network run again.
     pub refresh: Refresh,
+    /// Find out why each step that runs does, and tell it.
+    pub explain: bool,
+    /// Run so many of the reused `RUN` steps again, to compare; `usize::MAX` for all.
+    pub verify: usize,
 }
 
 /// Which steps that used the network run again.
@@ -115,6 +127,8 @@ pub struct Built {
     pub steps: Vec<(StepInfo, Outcome)>,
     /// What it was built from, by what the build resolved.
     pub inputs: Inputs,
+    /// What a second look at reused steps said, where it was asked for.
+    pub verdicts: Vec<(StepInfo, Verdict)>,
 }
 
 /// What an image was built from.
@@ -135,16 +149,26 @@ pub struct Inputs {
 #[serde(tag = "decision", rename_all = "snake_case")]
 pub enum Decision {
     /// Its result is here and nothing below it changed.
-    Cached,
-    /// Its result is here: what changed below it is nothing that it looks at.
-    Reused,
+    Cached {
+        /// The result.
+        last: StepResult,
+    },
+    /// Its result is here: what changed below it is nothing that it looks at. Where a step before it would run, that one is taken to change
+    /// the files that it changed the last time.
+    Reused {
+        /// The result.
+        last: StepResult,
+    },
     /// It would run.
     Run {
         /// Why.
-        why: String,
+        why: Why,
     },
     /// That depends on what a step before it makes when it runs.
-    Open,
+    Open {
+        /// What it depends on.
+        why: String,
+    },
 }
 
 /// What a build would do.
@@ -202,7 +226,8 @@ impl Builder {
             .save(&image)
             .map_err(|e| BuildError::Image { image: "the result".to_owned(), why: e.into() })?;
         let (steps, inputs) = (run.outcomes(), run.inputs());
-        Ok(Built { id, image, warnings: run.plan.warnings.clone(), steps, inputs })
+        let verdicts = lock(&run.verdicts).iter().map(|(id, verdict)| (run.info(*id), verdict.clone())).collect();
+        Ok(Built { id, image, warnings: run.plan.warnings.clone(), steps, inputs, verdicts })
     }
 
     /// Says what [`Builder::build`] would do. Runs no step; fetches what is needed to know.
@@ -230,7 +255,7 @@ impl Builder {
         let context = context.ok_or_else(|| BuildError::Context(request.context.clone()))?;
         let name = request.dockerfile.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let graph = dockerfile::parse(&name, &text)?.resolve(&request.options)?;
-        let mut images = std::collections::HashMap::new();
+        let mut images = HashMap::new();
         for used in graph.images()? {
             let image = self.image(&used.image, request.pull, &watch).await?;
             images.insert(used.image, image);
@@ -248,7 +273,9 @@ impl Builder {
         let ignore = ignore_rules(&request.dockerfile, &context)?;
         let names = plan.stages.iter().map(|stage| stage.name.clone()).collect();
         let sources = Arc::new(Sources::new(images, context, &plan.contexts, ignore, names));
+        let samples = AtomicUsize::new(request.verify);
         let run = Run {
+            samples,
             builder: self.clone(),
             request,
             plan,
@@ -258,6 +285,9 @@ impl Builder {
             dockerfile: ContentHash::of(text.as_bytes()),
             outcomes: Mutex::default(),
             decisions: Mutex::default(),
+            verdicts: Mutex::default(),
+            assumed: Mutex::default(),
+            imagined: Mutex::default(),
             failure: Mutex::default(),
         };
         run.watch.event(Event::Planned { steps: &run.infos() });
@@ -298,10 +328,54 @@ pub(crate) struct Run {
     dockerfile: ContentHash,
     outcomes: Mutex<BTreeMap<StepId, Outcome>>,
     decisions: Mutex<BTreeMap<StepId, Decision>>,
+    verdicts: Mutex<BTreeMap<StepId, Verdict>>,
+    /// How many more reused steps are to be run again.
+    samples: AtomicUsize,
+    /// Layers that a forecast takes for what a step would make, for it made them the last time; and the step.
+    assumed: Mutex<HashMap<LayerId, StepId>>,
+    /// Where the files of layers are that a forecast imagines.
+    imagined: Mutex<HashMap<LayerId, HashMap<TreePath, PathBuf>>>,
     failure: Mutex<Option<BuildError>>,
 }
 
 impl Run {
+    /// From here on a layer is taken for what a step would make.
+    pub(crate) fn assume(&self, layer: LayerId, step: StepId) {
+        lock(&self.assumed).entry(layer).or_insert(step);
+    }
+
+    /// The step that a layer is only assumed of.
+    pub(crate) fn assumed(&self, layer: &LayerId) -> Option<StepId> {
+        lock(&self.assumed).get(layer).copied()
+    }
+
+    /// The directories of layers that are only assumed.
+    pub(crate) fn assumed_layers(&self) -> Vec<(PathBuf, StepId)> {
+        let store = self.builder.store();
+        lock(&self.assumed).iter().map(|(layer, step)| (store.layer_dir(layer), *step)).collect()
+    }
+
+    /// A layer that would be made, by its index and where its files are now.
+    pub(crate) fn imagine(&self, index: LayerIndex, places: HashMap<TreePath, PathBuf>) -> Option<LayerId> {
+        if index.is_empty() {
+            return None;
+        }
+        let layer = self.builder.store().imagine(index);
+        lock(&self.imagined).insert(layer, places);
+        Some(layer)
+    }
+
+    /// Where a file of a layer is on this machine.
+    pub(crate) fn locate(&self, layer: &LayerId, path: &TreePath) -> PathBuf {
+        let imagined = lock(&self.imagined).get(layer).and_then(|places| places.get(path).cloned());
+        imagined.unwrap_or_else(|| path.below(&self.builder.store().layer_dir(layer)))
+    }
+
+    /// Whether a layer is one of an image that the build starts from.
+    pub(crate) fn is_base(&self, layer: &LayerId) -> bool {
+        self.sources.images.values().any(|image| image.layers.contains(layer))
+    }
+
     /// All stages, each as soon as those that it needs are done.
     async fn all(self: &Arc<Self>) -> Result<Arc<StageOutput>, BuildError> {
         let mut futures: Vec<StageFuture> = Vec::new();
@@ -376,6 +450,16 @@ impl Run {
     pub(crate) fn finished(&self, step: StepId, outcome: Outcome) {
         lock(&self.outcomes).insert(step, outcome);
         self.watch.event(Event::Finished { step, outcome });
+    }
+
+    /// Whether one more reused step is to be run again.
+    pub(crate) fn takes_sample(&self) -> bool {
+        let one_less = |left: usize| left.checked_sub(1);
+        self.samples.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+    }
+
+    pub(crate) fn judged(&self, step: StepId, verdict: Verdict) {
+        lock(&self.verdicts).insert(step, verdict);
     }
 
     pub(crate) fn decided(&self, step: StepId, decision: Decision) {

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
-use shiplap_cache::{ContentHash, IndexBuilder, LayerId, PendingLayer, Question, Stack, StepKey, Tree, TreePath};
+use shiplap_cache::{ContentHash, IndexBuilder, LayerId, PendingLayer, Question, Stack, Tree, TreePath};
 
 use super::error::StepError;
 use super::files::Files;
-use super::key::{self, MountKey, Surroundings};
+use super::key::{self, Keyed, MountKey, Surroundings};
 use super::layout::{Imposed, Layout};
 use super::sources::Sources;
 use super::stage::{recall, remember};
@@ -26,7 +26,7 @@ pub(crate) enum Mounted {
 }
 
 /// The key of a run. `contents` has the digest of what each mount shows.
-pub(crate) fn key(request: &Request, stage: &Stage, op: &RunOp, contents: &[Option<ContentHash>]) -> StepKey {
+pub(crate) fn key(request: &Request, stage: &Stage, op: &RunOp, contents: &[Option<ContentHash>]) -> Keyed {
     let keys: Vec<MountKey<'_>> = op
         .mounts
         .iter()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use shiplap_cache::{ContentHash, LayerId, Stack, StepKey, StepResult, Store, Tree};
+use shiplap_cache::{ContentHash, LayerId, Stack, StepResult, Store, Tree};
 use shiplap_registry::{History, Image};
 
 use super::copy::{self, Picked};
@@ -12,7 +12,8 @@ use super::events::{Event, Outcome, StepId};
 use super::files::Files;
 use super::run::{self, Mounted};
 use super::sources::blocking;
-use super::{Decision, Run, StageFuture, add, key};
+use super::key::{self, Keyed};
+use super::{Decision, Run, StageFuture, Verdict, Why, add, explain, forecast, verify};
 use crate::plan::{AddSource, CopySource, Destination, Op, Source, Stage, StageId, Step};
 use crate::trace::Trace;
 
@@ -35,10 +36,21 @@ pub(crate) struct Stopped;
 type Failure = Option<BuildError>;
 
 /// What a step takes besides the tree that it stands on. Found only when the step runs, where its key could be made without.
-enum Work {
+pub(super) enum Work {
     Run { mounted: Option<Vec<Mounted>> },
     Copy { picked: Option<Vec<Picked>>, to: Destination },
     Folder { path: String, user: Option<String> },
+}
+
+impl Work {
+    /// The same work, its files still to be found.
+    pub(super) fn afresh(&self) -> Self {
+        match self {
+            Self::Run { .. } => Self::Run { mounted: None },
+            Self::Copy { to, .. } => Self::Copy { picked: None, to: to.clone() },
+            Self::Folder { path, user } => Self::Folder { path: path.clone(), user: user.clone() },
+        }
+    }
 }
 
 pub(crate) async fn build(run: &Arc<Run>, id: StageId, before: &[StageFuture]) -> Result<StageOutput, Failure> {
@@ -65,7 +77,8 @@ pub(crate) async fn build(run: &Arc<Run>, id: StageId, before: &[StageFuture]) -
                 }
             } else {
                 out.known = false;
-                run.decided(id, Decision::Open);
+                let why = "a step before it would run for the first time".to_owned();
+                run.decided(id, Decision::Open { why });
             }
         }
         if let Some(created_by) = &step.created_by {
@@ -120,7 +133,7 @@ async fn base(run: &Arc<Run>, stage: &Stage, before: &[StageFuture]) -> Result<S
     }
 }
 
-/// Reuses or runs a step. None when it would have to run and nothing is executed.
+/// Reuses or runs a step. None when nothing is executed and nobody knows what it would make.
 async fn step(
     run: &Arc<Run>,
     stage: &Stage,
@@ -128,39 +141,79 @@ async fn step(
     id: StepId,
     stack: &Stack,
 ) -> Result<Option<StepResult>, StepError> {
-    let (key, work) = prepare(run, stage, step).await?;
-    let store = run.builder.store();
-    let found = if run.request.no_cache { None } else { store.lookup(&key, stack)? };
-    let stale = found.as_ref().and_then(|found| run.refresh(id, &found.result));
-    if let (Some(found), None) = (found, &stale) {
-        let (decision, outcome) = match found.same_parent {
-            true => (Decision::Cached, Outcome::Cached),
-            false => (Decision::Reused, Outcome::Reused),
-        };
-        run.decided(id, decision);
-        run.finished(id, outcome);
-        return Ok(Some(found.result));
-    }
+    let (keyed, work) = prepare(run, stage, step).await?;
     if !run.execute {
-        let why = match stale {
-            Some(why) => why,
-            None => why(run, &key)?,
-        };
-        run.decided(id, Decision::Run { why });
-        return Ok(None);
+        return forecast::step(run, step, id, &keyed, work, stack).await;
+    }
+    let store = run.builder.store();
+    let found = if run.request.no_cache { None } else { store.lookup(&keyed.key, stack)? };
+    let stale = found.as_ref().and_then(|found| run.refresh(id, &found.result));
+    if let (Some(found), None) = (&found, &stale) {
+        if matches!(step.op, Op::Run(_)) && run.takes_sample() {
+            return verify(run, step, id, keyed, work, stack, found.result.clone()).await.map(Some);
+        }
+        let outcome = if found.same_parent { Outcome::Cached } else { Outcome::Reused };
+        run.finished(id, outcome);
+        return Ok(Some(found.result.clone()));
     }
     let work = complete(run, step, work).await?;
     let _turn = run.builder.running.acquire().await;
-    run.watch.event(Event::Started(id));
-    let (task, stack) = (run.clone(), stack.clone());
     let replace = run.request.no_cache || stale.is_some();
-    let result = blocking(move || execute(&task, id, &key, &work, &stack, replace)).await?;
+    let (task, stack) = (run.clone(), stack.clone());
+    let result = blocking(move || {
+        if task.request.explain {
+            let why = match stale {
+                Some(why) => Why::asked(why),
+                None => forecast::why(&task, id, &keyed, &work, &stack)?.0,
+            };
+            task.watch.event(Event::Explained { step: id, why: &why });
+        }
+        task.watch.event(Event::Started(id));
+        execute(&task, id, &keyed, &work, &stack, replace)
+    })
+    .await?;
     run.finished(id, Outcome::Ran { millis: result.1 });
     Ok(Some(result.0))
 }
 
+/// Runs a reused step again and compares. A result that is stale is dropped, and what was made now takes its place.
+async fn verify(
+    run: &Arc<Run>,
+    step: &Step,
+    id: StepId,
+    keyed: Keyed,
+    work: Work,
+    stack: &Stack,
+    reused: StepResult,
+) -> Result<StepResult, StepError> {
+    let work = complete(run, step, work).await?;
+    let _turn = run.builder.running.acquire().await;
+    let (task, stack) = (run.clone(), stack.clone());
+    run.watch.event(Event::Started(id));
+    let began = Instant::now();
+    let result = blocking(move || {
+        let parent = task.builder.store().tree(stack.layers())?;
+        let again = || {
+            let Work::Run { mounted } = &work else { unreachable!("only runs are looked at again") };
+            run_command(&task, id, mounted.as_deref().unwrap_or_default(), &stack, &parent)
+        };
+        let (layer, trace) = again()?;
+        let verdict = verify::judge(task.builder.store(), reused.layer, layer, || Ok(again()?.0))?;
+        let stale = matches!(verdict, Verdict::Stale { .. });
+        task.judged(id, verdict);
+        if !stale {
+            return Ok(reused);
+        }
+        let fresh = StepResult { layer, created: super::now(), millis: reused.millis, ..trace.result() };
+        Ok(task.builder.store().replace(&keyed.key, &parent, &trace.set, &fresh)?)
+    })
+    .await?;
+    run.finished(id, Outcome::Ran { millis: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX) });
+    Ok(result)
+}
+
 /// A step's key. What was worked out for the same unchangeable sources before is not worked out again.
-async fn prepare(run: &Arc<Run>, stage: &Stage, step: &Step) -> Result<(StepKey, Work), StepError> {
+async fn prepare(run: &Arc<Run>, stage: &Stage, step: &Step) -> Result<(Keyed, Work), StepError> {
     match &step.op {
         Op::Run(op) => {
             let (contents, mounted) = run::contents(&run.builder, &run.sources, op).await?;
@@ -195,7 +248,7 @@ async fn by_content(
     step: &Step,
     memo: Option<String>,
     to: &Destination,
-) -> Result<(StepKey, Work), StepError> {
+) -> Result<(Keyed, Work), StepError> {
     let store = run.builder.store();
     if let Some(known) = recall(store, memo.as_deref())? {
         return Ok((key::copy(&known, to), Work::Copy { picked: None, to: to.clone() }));
@@ -209,7 +262,7 @@ async fn by_content(
 }
 
 /// Finds what a step takes, now that it runs.
-async fn complete(run: &Arc<Run>, step: &Step, work: Work) -> Result<Work, StepError> {
+pub(super) async fn complete(run: &Arc<Run>, step: &Step, work: Work) -> Result<Work, StepError> {
     match (work, &step.op) {
         (Work::Run { mounted: None }, Op::Run(op)) => {
             Ok(Work::Run { mounted: Some(run::mounted(&run.builder, &run.sources, op).await?) })
@@ -253,22 +306,11 @@ pub(super) fn remember(store: &Store, memo: &str, digests: &[ContentHash]) -> Re
 
 const DIGESTS: &str = "digest";
 
-fn why(run: &Run, key: &StepKey) -> Result<String, StepError> {
-    Ok(match run.request.no_cache {
-        true => "--no-cache",
-        false if run.builder.store().path_sets(key)?.is_empty() => {
-            "the instruction, or the files that it takes, are new"
-        }
-        false => "something that it depends on below it changed",
-    }
-    .to_owned())
-}
-
 /// Runs a step on a thread that may block, and records what it made.
 fn execute(
     run: &Run,
     id: StepId,
-    key: &StepKey,
+    keyed: &Keyed,
     work: &Work,
     stack: &Stack,
     replace: bool,
@@ -276,12 +318,12 @@ fn execute(
     let store = run.builder.store();
     let parent = store.tree(stack.layers())?;
     let began = Instant::now();
-    let (mut network, mut untraced) = (false, None);
+    let mut seen = StepResult::default();
     let (layer, set) = match work {
         Work::Run { mounted } => {
             let (layer, trace) = run_command(run, id, mounted.as_deref().unwrap_or_default(), stack, &parent)?;
             tracing::debug!(step = ?id, calls = trace.calls, "traced");
-            (network, untraced) = (trace.network, trace.untraced);
+            seen = trace.result();
             (layer, trace.set)
         }
         Work::Copy { picked, to } => {
@@ -302,11 +344,12 @@ fn execute(
     };
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let created = super::now();
-    let result = StepResult { layer, created, millis, network, untraced };
+    let result = StepResult { layer, created, millis, ..seen };
     let stored = match replace {
-        true => store.replace(key, &parent, &set, &result)?,
-        false => store.record(key, &parent, &set, &result)?,
+        true => store.replace(&keyed.key, &parent, &set, &result)?,
+        false => store.record(&keyed.key, &parent, &set, &result)?,
     };
+    explain::remember(run, id, keyed)?;
     Ok((stored, millis))
 }
 

@@ -28,40 +28,47 @@ use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 
-use shiplap_cache::{LayerIndex, PathSet, Question, Tree, TreePath};
+use shiplap_cache::{LayerIndex, PathSet, Question, StepResult, Tree, TreePath};
 
 pub(crate) use filter::{Mode, install};
 use recorder::Recorder;
 
 /// Watches one run of a step.
 #[derive(Debug)]
-pub(crate) struct Tracer<'t> {
+pub struct Tracer<'t> {
     recorder: Mutex<Recorder<'t>>,
 }
 
 /// What was seen.
 #[derive(Debug)]
-pub(crate) struct Trace {
+pub struct Trace {
     /// What the step depends on.
-    pub(crate) set: PathSet,
+    pub set: PathSet,
     /// Whether it opened a network socket.
-    pub(crate) network: bool,
+    pub network: bool,
     /// Why not all could be seen, if so: then the set is the whole parent.
-    pub(crate) untraced: Option<String>,
+    pub untraced: Option<String>,
     /// How many calls were seen.
-    pub(crate) calls: u64,
+    pub calls: u64,
+}
+
+impl Trace {
+    /// What of it belongs to the step's result.
+    pub(crate) fn result(&self) -> StepResult {
+        StepResult { network: self.network, untraced: self.untraced.clone(), ..StepResult::default() }
+    }
 }
 
 impl<'t> Tracer<'t> {
     /// A tracer for a step on a tree, with what is mounted over it.
-    pub(crate) fn new<'m>(tree: &'t Tree, mounts: impl IntoIterator<Item = &'m str>) -> Self {
+    pub fn new<'m>(tree: &'t Tree, mounts: impl IntoIterator<Item = &'m str>) -> Self {
         let mut recorder = Recorder::new(tree);
         mounts.into_iter().for_each(|target| recorder.mount(target));
         Self { recorder: Mutex::new(recorder) }
     }
 
     /// Notes what the builder itself reads for the step.
-    pub(crate) fn ask(&self, path: &str, question: Question) {
+    pub fn ask(&self, path: &str, question: Question) {
         // A path that cannot be in a tree is refused by the sandbox.
         if let Ok(path) = TreePath::new(path.as_bytes()) {
             self.recorder().watcher.ask(&path, true, question);
@@ -69,17 +76,17 @@ impl<'t> Tracer<'t> {
     }
 
     /// Notes that the step cannot be watched.
-    pub(crate) fn give_up(&self, why: impl Into<String>) {
+    pub fn give_up(&self, why: impl Into<String>) {
         self.recorder().give_up(why);
     }
 
     /// Receives the step's calls on threads of their own, until the step's last process is gone.
-    pub(crate) fn follow<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, listener: OwnedFd) {
+    pub fn follow<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, listener: OwnedFd) {
         listener::follow(scope, &self.recorder, listener);
     }
 
     /// The step is over and this is the layer that it made.
-    pub(crate) fn finish(self, layer: &LayerIndex) -> Trace {
+    pub fn finish(self, layer: &LayerIndex) -> Trace {
         let mut recorder = self.recorder.into_inner().unwrap_or_else(PoisonError::into_inner);
         changes::note(&mut recorder.watcher, layer);
         let Recorder { watcher, network, untraced, calls, .. } = recorder;

@@ -3,3 +3,4 @@
 mod oracle;
 mod plan;
 mod sandbox;
+mod trace;

@@ -1,7 +1,7 @@
 //! `RUN` steps in the sandbox. Needs root, for namespaces and overlayfs, as CI has it.
 
 mod isolation;
-mod lab;
+pub mod lab;
 mod layers;
 mod lifecycle;
 mod mounts;

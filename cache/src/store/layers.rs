@@ -153,12 +153,19 @@ impl Store {
         Ok(whole)
     }
 
+    /// Lets this process look into a layer that nobody made. It is in no stack of an image: [`Store::has_layer`] does not know it.
+    pub fn imagine(&self, index: LayerIndex) -> LayerId {
+        let id = index.id();
+        lock(&self.imagined).insert(id, Arc::new(index));
+        id
+    }
+
     /// A layer's index.
     ///
     /// # Errors
     /// [`Error::MissingLayer`], [`Error::DamagedIndex`], or the disk fails.
     pub fn index(&self, id: &LayerId) -> Result<Arc<LayerIndex>> {
-        if let Some(index) = lock(&self.indices).get(id) {
+        if let Some(index) = lock(&self.indices).get(id).or(lock(&self.imagined).get(id)) {
             return Ok(index.clone());
         }
         let path = self.index_file(id);

@@ -72,6 +72,8 @@ pub struct Store {
     session: Mutex<Option<Session>>,
     indices: Mutex<HashMap<LayerId, Arc<LayerIndex>>>,
     trees: Mutex<HashMap<TreeId, Arc<Tree>>>,
+    /// Layers that nobody made: a forecast needs only their indices.
+    imagined: Mutex<HashMap<LayerId, Arc<LayerIndex>>>,
 }
 
 impl Store {
@@ -96,6 +98,7 @@ impl Store {
             session: Mutex::default(),
             indices: Mutex::default(),
             trees: Mutex::default(),
+            imagined: Mutex::default(),
             home: home.clone(),
         };
         session::sweep(&home.join("tmp"))?;

@@ -150,6 +150,8 @@ impl Flags {
             trace: true,
             noise: NOISE.map(str::to_owned).into(),
             refresh: Refresh::default(),
+            explain: false,
+            verify: 0,
         })
     }
 

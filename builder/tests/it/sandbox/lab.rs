@@ -103,6 +103,7 @@ impl Lab {
             shm_size: None,
             ulimits: Vec::new(),
             stdin: None,
+            trace: false,
         }
     }
 

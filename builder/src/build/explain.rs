@@ -1,0 +1,368 @@
+//! Why a step runs: what is different from the nearest earlier run, in words.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use shiplap_cache::{
+    Asked, ContentHash, Found, Kind, LayerId, LayerIndex, Observation, PathSet, StepKey, StepResult, StepRun, Store, Tree,
+    TreePath,
+};
+
+use super::error::StepError;
+use super::inputs::Input;
+use super::key::Keyed;
+use super::{Run, StepId};
+
+/// How many changes are told one by one.
+const MOST: usize = 100;
+
+/// Why a step does not come to its result without running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Why {
+    /// The kind of reason.
+    pub reason: Reason,
+    /// In words.
+    pub words: String,
+    /// What is different, the first hundred.
+    pub changes: Vec<Change>,
+    /// How many differences there are in all.
+    pub differ: usize,
+    /// When the run that this is compared with was made, seconds since 1970.
+    pub last_run: Option<i64>,
+}
+
+/// A kind of reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// A flag or a setting asks for it.
+    Asked,
+    /// No step of the kind ran here before.
+    New,
+    /// The instruction, its variables or what it mounts or copies is another.
+    Instruction,
+    /// Something that it reads is different.
+    Files,
+    /// It cannot be watched, and something below it is different.
+    Untraced,
+}
+
+/// Something that is different.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The path in the image.
+    pub path: String,
+    /// What happened to it.
+    pub what: What,
+    /// Names that came (`+name`) and went (`-name`), where the step listed a directory.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// The part of the site that it belongs to.
+    pub input: Input,
+    /// The file as it was, on this machine, if it is here.
+    #[serde(skip)]
+    pub before: Option<PathBuf>,
+    /// The file as it is.
+    #[serde(skip)]
+    pub after: Option<PathBuf>,
+}
+
+/// What happened to a path, most telling first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// Another content, target or extended attribute.
+    Changed,
+    /// It was not there.
+    Added,
+    /// It is not there any more.
+    Removed,
+    /// Another mode or owner.
+    Attributes,
+    /// Other names in it.
+    Names,
+}
+
+impl Why {
+    pub(crate) fn asked(words: impl Into<String>) -> Self {
+        Self::plain(Reason::Asked, words)
+    }
+
+    fn plain(reason: Reason, words: impl Into<String>) -> Self {
+        Self { reason, words: words.into(), changes: Vec::new(), differ: 0, last_run: None }
+    }
+
+    /// The inputs that are different, each once.
+    pub fn inputs(&self) -> Vec<Input> {
+        let mut inputs: Vec<_> = self.changes.iter().map(|change| change.input).collect();
+        inputs.sort();
+        inputs.dedup();
+        inputs
+    }
+}
+
+/// Why a step does not find its result on a tree. `made` is what a step that copies would make, where that is known.
+pub(crate) fn why(
+    run: &Run,
+    id: StepId,
+    keyed: &Keyed,
+    tree: &Tree,
+    made: Option<&LayerIndex>,
+) -> Result<Why, StepError> {
+    let store = run.builder.store();
+    let runs = store.runs(&keyed.key)?;
+    if let Some((nearest, differing)) = nearest(store, &runs, tree)? {
+        return files(run, nearest, differing, tree);
+    }
+    if let Some(untraced) = runs.iter().find_map(|run| run.result.untraced.clone()) {
+        let words = format!("something below it changed, and all of that is its input: {untraced}");
+        return Ok(Why { last_run: Some(runs[0].result.created), ..Why::plain(Reason::Untraced, words) });
+    }
+    let Some(place) = last_at(run, id)? else {
+        return Ok(Why::plain(Reason::New, "nothing like it ran here before"));
+    };
+    let words = differences(&place.body, &described(keyed));
+    let words = if words.is_empty() { "what it takes is different".to_owned() } else { words.join("; ") };
+    let mut why = Why::plain(Reason::Instruction, words);
+    let last: Option<StepResult> = store.runs(&place.step)?.into_iter().next().map(|run| run.result);
+    why.last_run = last.as_ref().map(|last| last.created);
+    if let (Some(made), Some(layer)) = (made, last.and_then(|last| last.layer))
+        && let Ok(before) = store.index(&layer)
+    {
+        layers(run, &before, made, &mut why);
+    }
+    Ok(why)
+}
+
+/// The earlier run with the fewest differences, and these.
+fn nearest<'r>(
+    store: &Store,
+    runs: &'r [StepRun],
+    tree: &Tree,
+) -> Result<Option<(&'r StepRun, Vec<Observation>)>, StepError> {
+    let mut best: Option<(&StepRun, Vec<Observation>)> = None;
+    for run in runs.iter().filter(|run| !run.set.is_whole_parent()) {
+        // The layers that it ran on may be gone.
+        let Ok(parent) = store.tree(run.parent.layers()) else { continue };
+        let differing = run.set.differing(&parent, tree);
+        if best.as_ref().is_none_or(|(_, fewest)| differing.len() < fewest.len()) {
+            best = Some((run, differing));
+        }
+    }
+    Ok(best)
+}
+
+fn files(run: &Run, nearest: &StepRun, differing: Vec<Observation>, tree: &Tree) -> Result<Why, StepError> {
+    let store = run.builder.store();
+    let parent = store.tree(nearest.parent.layers())?;
+    let differ = differing.len();
+    if differ == 0 {
+        let words = "all that it reads is as it was, and the layer that it made is gone or in doubt";
+        return Ok(Why { last_run: Some(nearest.result.created), ..Why::plain(Reason::Files, words) });
+    }
+    let words = match differ {
+        1 => "one thing that it reads is different".to_owned(),
+        n => format!("{n} things that it reads are different"),
+    };
+    let mut changes: Vec<Change> =
+        differing.iter().map(|observation| change(run, observation, &parent, tree)).collect();
+    // Files say more than the listings and directories that changed with them.
+    changes.sort_by_key(|change| change.what);
+    changes.truncate(MOST);
+    Ok(Why { reason: Reason::Files, words, changes, differ, last_run: Some(nearest.result.created) })
+}
+
+fn change(run: &Run, observation: &Observation, before: &Tree, after: &Tree) -> Change {
+    let Observation { path, asked } = observation;
+    let (old, new) = (before.find(path), after.find(path));
+    let what = match (old, new) {
+        _ if *asked == Asked::Listing && old.is_some() && new.is_some() => What::Names,
+        (None, _) => What::Added,
+        (_, None) => What::Removed,
+        (Some(a), Some(b)) if before.entry(a).kind == after.entry(b).kind => What::Attributes,
+        _ => What::Changed,
+    };
+    let mut names = Vec::new();
+    if what == What::Names {
+        let (old, new) = (before.list(path), after.list(path));
+        let text = |sign: char, name: &[u8]| format!("{sign}{}", String::from_utf8_lossy(name));
+        names.extend(new.keys().filter(|name| !old.contains_key(*name)).map(|name| text('+', name)));
+        names.extend(old.keys().filter(|name| !new.contains_key(*name)).map(|name| text('-', name)));
+        names.truncate(MOST);
+    }
+    let of_base = |tree: &Tree, found: Option<Found>| found.is_some_and(|f| run.is_base(&tree.layers()[f.layer].id()));
+    let input = match of_base(after, new) && (old.is_none() || of_base(before, old)) || new.is_none() && of_base(before, old) {
+        true => Input::BaseImage,
+        false => Input::of(path),
+    };
+    let file = |tree: &Tree, found: Option<Found>| {
+        let found = found?;
+        matches!(tree.entry(found).kind, Kind::File { .. }).then(|| run.locate(&tree.layers()[found.layer].id(), path))
+    };
+    Change { path: path.to_string(), what, names, input, before: file(before, old), after: file(after, new) }
+}
+
+/// What is different between two layers that one instruction made.
+fn layers(run: &Run, before: &LayerIndex, after: &LayerIndex, why: &mut Why) {
+    let mut changes = Vec::new();
+    let mut add = |path: TreePath, what| {
+        let place = |there: bool, layer: &LayerIndex| there.then(|| run.locate(&layer.id(), &path));
+        let (before, after) = (place(what != What::Added, before), place(what != What::Removed, after));
+        let input = Input::of(&path);
+        changes.push(Change { path: path.to_string(), what, names: Vec::new(), input, before, after });
+    };
+    for entry in after.iter().filter(|entry| !entry.is_dir()) {
+        match before.find(entry.path.as_bytes()).map(|i| before.entry(i)) {
+            None => add(entry.path, What::Added),
+            Some(old) if old.kind != entry.kind || old.xattrs != entry.xattrs => add(entry.path, What::Changed),
+            Some(old) if (old.mode, old.uid, old.gid) != (entry.mode, entry.uid, entry.gid) => {
+                add(entry.path, What::Attributes);
+            }
+            Some(_) => {}
+        }
+    }
+    for entry in before.iter().filter(|entry| !entry.is_dir()) {
+        if after.find(entry.path.as_bytes()).is_none() {
+            add(entry.path, What::Removed);
+        }
+    }
+    if !changes.is_empty() {
+        why.words = match changes.len() {
+            1 => "one file that it copies is different".to_owned(),
+            n => format!("{n} files that it copies are different"),
+        };
+    }
+    why.differ = changes.len();
+    changes.truncate(MOST);
+    why.changes = changes;
+}
+
+/// Where steps are remembered by their place in a Dockerfile: by their text, and by their number in the stage.
+const PLACES: &str = "place";
+
+/// The step that ran at a place last.
+struct Place {
+    step: StepKey,
+    body: Value,
+}
+
+fn places(run: &Run, id: StepId) -> [String; 2] {
+    let info = run.info(id);
+    let file = run.request.dockerfile.canonicalize().unwrap_or_else(|_| run.request.dockerfile.clone());
+    let by = |what: Value| ContentHash::of(json!([file, info.stage, what]).to_string().as_bytes()).hex();
+    [by(json!(info.text)), by(json!(id.step))]
+}
+
+fn last_at(run: &Run, id: StepId) -> Result<Option<Place>, StepError> {
+    for name in places(run, id) {
+        let Some(text) = run.builder.store().name(PLACES, &name)? else { continue };
+        // What cannot be read is not remembered.
+        if let Ok((step, body)) = serde_json::from_str::<(StepKey, Value)>(&text) {
+            return Ok(Some(Place { step, body }));
+        }
+    }
+    Ok(None)
+}
+
+/// What the step left that ran last as this one or at its place.
+pub(crate) fn last_result(run: &Run, id: StepId, keyed: &Keyed) -> Result<Option<StepResult>, StepError> {
+    let store = run.builder.store();
+    let mut keys = vec![keyed.key];
+    keys.extend(last_at(run, id)?.map(|place| place.step));
+    for key in keys {
+        for earlier in store.runs(&key)? {
+            // The layer may be gone.
+            if earlier.result.layer.is_none_or(|layer| store.has_layer(&layer).unwrap_or(false)) {
+                return Ok(Some(earlier.result));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Remembers which step ran at a place, for the explanation of the next one.
+pub(crate) fn remember(run: &Run, id: StepId, keyed: &Keyed) -> Result<(), StepError> {
+    let text = serde_json::to_string(&(&keyed.key, described(keyed)))?;
+    for name in places(run, id) {
+        run.builder.store().set_name(PLACES, &name, &text)?;
+    }
+    Ok(())
+}
+
+/// What a key was made of, for comparisons: values of variables only as hashes, for they may be secret.
+fn described(keyed: &Keyed) -> Value {
+    let mut body: Value = serde_json::from_str(&keyed.body).unwrap_or_default();
+    if let Some(env) = body.get_mut("env") {
+        let hashed = |value: &Value| Value::from(ContentHash::of(value.to_string().as_bytes()).hex());
+        *env = match &*env {
+            Value::Array(pairs) => pairs
+                .iter()
+                .filter_map(|pair| Some((pair.get(0)?.as_str()?.to_owned(), hashed(pair.get(1)?))))
+                .collect::<Map<_, _>>()
+                .into(),
+            Value::Object(map) => map.iter().map(|(n, v)| (n.clone(), hashed(v))).collect::<Map<_, _>>().into(),
+            other => hashed(other),
+        };
+    }
+    body
+}
+
+/// What is different between two instructions, in words.
+fn differences(before: &Value, after: &Value) -> Vec<String> {
+    let (Some(old), Some(new)) = (before.as_object(), after.as_object()) else { return Vec::new() };
+    let mut words = Vec::new();
+    for (field, value) in new {
+        let was = old.get(field).unwrap_or(&Value::Null);
+        if was == value {
+            continue;
+        }
+        match field.as_str() {
+            "argv" => words.push("the command is another".to_owned()),
+            "env" => words.extend(variables(was, value)),
+            "mounts" => words.extend(mounts(was, value)),
+            "content" => {}
+            "inline_files" => words.push("its here-document is another".to_owned()),
+            "cwd" => words.push(format!("the working directory is {value}")),
+            "path" => words.push(format!("it goes to {value}")),
+            "user" => words.push(format!("the user is {value}")),
+            "chown" | "chmod" => words.push(format!("--{field} is {value}")),
+            "op" => return vec!["another instruction stood here".to_owned()],
+            field => words.push(format!("its {} is another", field.replace('_', " "))),
+        }
+    }
+    words
+}
+
+fn variables(before: &Value, after: &Value) -> Vec<String> {
+    let empty = Map::new();
+    let (old, new) = (before.as_object().unwrap_or(&empty), after.as_object().unwrap_or(&empty));
+    let changed = new.iter().filter(|(name, value)| old.get(*name) != Some(value)).map(|(name, _)| name);
+    let gone = old.keys().filter(|name| !new.contains_key(*name));
+    changed.map(|name| format!("the variable {name} is another")).chain(gone.map(|name| format!("the variable {name} is gone"))).collect()
+}
+
+fn mounts(before: &Value, after: &Value) -> Vec<String> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let old = list(before);
+    let target = |mount: &Value| mount.get("target").and_then(Value::as_str).unwrap_or("?").to_owned();
+    let changed: Vec<_> = list(after).into_iter().filter(|mount| !old.contains(mount)).collect();
+    let text = |mount: &Value| match mount.get("content") {
+        Some(_) => format!("what is mounted at {} is different", target(mount)),
+        None => format!("the mount at {} is another", target(mount)),
+    };
+    if changed.is_empty() { vec!["a mount is gone".to_owned()] } else { changed.iter().map(text).collect() }
+}
+
+/// What a step reads of layers that are only assumed: how many paths.
+pub(crate) fn assumed_inputs(set: &PathSet, tree: &Tree, assumed: impl Fn(&LayerId) -> bool) -> usize {
+    let is_assumed = |found: Found| assumed(&tree.layers()[found.layer].id());
+    set.observations()
+        .iter()
+        .filter(|Observation { path, asked }| match asked {
+            Asked::Listing => tree.list(path).values().any(|found| is_assumed(*found)),
+            // A directory stays what it is when something in it changes.
+            _ => tree.find(path).is_some_and(|found| is_assumed(found) && !tree.is_folder(found)),
+        })
+        .count()
+}

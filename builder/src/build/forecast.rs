@@ -1,0 +1,158 @@
+//! What a build would do with a step, without doing it.
+//!
+//! A step that copies is laid out on indices alone, so what it would make is known. A `RUN` that would run is taken to make what it made the
+//! last time: steps after it that read none of that are decided, those that do are open.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use shiplap_cache::{LayerIndex, Stack, StepResult, Tree, TreePath};
+
+use super::copy::{self, Picked};
+use super::error::StepError;
+use super::events::{Outcome, StepId};
+use super::explain::{self, Why, assumed_inputs};
+use super::files::Item;
+use super::key::Keyed;
+use super::run::Mounted;
+use super::stage::{Work, complete};
+use super::{Decision, Run};
+use crate::plan::Step;
+
+/// Decides a step. None when nobody knows what it would make.
+pub(super) async fn step(
+    run: &Arc<Run>,
+    step: &Step,
+    id: StepId,
+    keyed: &Keyed,
+    work: Work,
+    stack: &Stack,
+) -> Result<Option<StepResult>, StepError> {
+    let store = run.builder.store();
+    let assuming = stack.layers().iter().any(|layer| run.assumed(layer).is_some());
+    let found = match (run.request.no_cache, assuming) {
+        (true, _) => None,
+        (false, true) => store.compare(&keyed.key, stack)?,
+        (false, false) => store.lookup(&keyed.key, stack)?,
+    };
+    let stale = match run.request.no_cache {
+        true => Some("--no-cache".to_owned()),
+        false => found.as_ref().and_then(|found| run.refresh(id, &found.result)),
+    };
+    // What it copies or mounts may come from a stage that is only assumed.
+    let from_assumed = match step.depends_on.is_empty() {
+        true => None,
+        false => source_assumed(run, &complete(run, step, work.afresh()).await?),
+    };
+    if let (Some(found), None) = (&found, &stale) {
+        let tree = store.tree(stack.layers())?;
+        let read = match &found.set {
+            Some(set) if assuming => assumed_inputs(set, &tree, |layer| run.assumed(layer).is_some()),
+            _ => 0,
+        };
+        let last = found.result.clone();
+        let open = match (read, from_assumed) {
+            (0, None) => None,
+            (0, Some(step)) => Some(format!("takes files that `{}` makes", short(run, step))),
+            (1, _) => Some("reads a file that a step before it would make anew".to_owned()),
+            (n, _) => Some(format!("reads {n} files that steps before it would make anew")),
+        };
+        match open {
+            Some(why) => {
+                last.layer.into_iter().for_each(|layer| run.assume(layer, id));
+                run.decided(id, Decision::Open { why });
+            }
+            None => {
+                let (decision, outcome) = match found.same_parent {
+                    true => (Decision::Cached { last: last.clone() }, Outcome::Cached),
+                    false => (Decision::Reused { last: last.clone() }, Outcome::Reused),
+                };
+                run.decided(id, decision);
+                run.finished(id, outcome);
+            }
+        }
+        return Ok(Some(last));
+    }
+    let work = complete(run, step, work).await?;
+    let (mut why, made) = why(run, id, keyed, &work, stack)?;
+    if let Some(words) = stale {
+        why = Why::asked(words);
+    }
+    run.decided(id, Decision::Run { why });
+    let layer = match made {
+        Some((index, places)) => Some(run.imagine(index, places)),
+        None => explain::last_result(run, id, keyed)?.map(|last| {
+            last.layer.into_iter().for_each(|layer| run.assume(layer, id));
+            last.layer
+        }),
+    };
+    if let (Some(Some(layer)), Some(_)) = (layer, from_assumed) {
+        run.assume(layer, id);
+    }
+    Ok(layer.map(|layer| StepResult { layer, ..StepResult::default() }))
+}
+
+/// Why a step runs, and what it would make where that can be known.
+pub(super) fn why(
+    run: &Run,
+    id: StepId,
+    keyed: &Keyed,
+    work: &Work,
+    stack: &Stack,
+) -> Result<(Why, Option<Made>), StepError> {
+    let tree = run.builder.store().tree(stack.layers())?;
+    if run.request.no_cache {
+        return Ok((Why::asked("--no-cache"), made(run, work, &tree)?));
+    }
+    let made = made(run, work, &tree)?;
+    let why = explain::why(run, id, keyed, &tree, made.as_ref().map(|(index, _)| index))?;
+    Ok((why, made))
+}
+
+/// A layer that would be made: its index, and where its files are.
+type Made = (LayerIndex, HashMap<TreePath, PathBuf>);
+
+fn made(run: &Run, work: &Work, tree: &Tree) -> Result<Option<Made>, StepError> {
+    let (store, empty) = (run.builder.store(), Tree::default());
+    Ok(match work {
+        Work::Run { .. } => None,
+        Work::Copy { picked, to } => {
+            Some(copy::lay_out(store, tree, &empty, picked.as_deref().unwrap_or_default(), to)?.imagine()?)
+        }
+        Work::Folder { path, user } => Some(copy::work_dir(store, tree, path, user.as_deref())?.imagine()?),
+    })
+}
+
+/// The step whose assumed files are among what is copied or mounted.
+fn source_assumed(run: &Run, work: &Work) -> Option<StepId> {
+    let assumed: Vec<_> = run.assumed_layers();
+    if assumed.is_empty() {
+        return None;
+    }
+    let of = |item: &Item| {
+        let from = assumed.iter().find(|(dir, _)| item.at.starts_with(dir))?;
+        (!item.entry.is_dir()).then_some(from.1)
+    };
+    match work {
+        Work::Run { mounted } => mounted.iter().flatten().find_map(|mounted| match mounted {
+            Mounted::Files(files, path) => files.below(path).iter().find_map(of),
+            Mounted::Nothing => None,
+        }),
+        Work::Copy { picked, .. } => picked.iter().flatten().find_map(|picked| match picked {
+            Picked::Tree { items, .. } | Picked::Archive { items, .. } => items.iter().find_map(of),
+            Picked::Bytes { .. } => None,
+        }),
+        Work::Folder { .. } => None,
+    }
+}
+
+fn short(run: &Run, step: StepId) -> String {
+    let text = run.info(step).text;
+    let mut words: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((at, _)) = words.char_indices().nth(48) {
+        words.truncate(at);
+        words.push('…');
+    }
+    words
+}
