@@ -1,0 +1,297 @@
+//! Random programs for `RUN`: the helper, a shell, Python. Each writes down all that it saw.
+
+use crate::paths::{self, encoded, quoted};
+use crate::tree::{Tree, mode, owner, text};
+
+/// A program, operation by operation, so that a failure can be made smaller.
+#[derive(Debug, Clone)]
+pub struct Program {
+    pub language: Language,
+    pub lines: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    Helper,
+    Shell,
+    Python,
+}
+
+/// What a shell script begins with: nothing is ever done to more than the part of the tree that is for random steps.
+const PRELUDE: &str = "mine() { case \"$(readlink -f \"$1\")\" in /t/?*|/opt/?*|/w/?*) true;; *) echo no; false;; esac; }";
+
+impl Program {
+    pub fn random(rng: &mut fastrand::Rng, language: Language, looks_at: &LooksAt<'_>) -> Self {
+        let count = *rng.choice(&[1, 1, 2, 2, 3, 4, 6]).unwrap_or(&1);
+        let mut lines: Vec<String> = (0..count)
+            .map(|_| match language {
+                Language::Helper => helper(rng, looks_at),
+                Language::Shell => shell(rng, looks_at),
+                Language::Python => python(rng, looks_at),
+            })
+            .collect();
+        if rng.u8(0..40) == 0 {
+            let path = looks_at.path(rng);
+            match language {
+                Language::Helper => lines.push(format!("fail-if {}", encoded(&path))),
+                Language::Shell => lines.push(format!("[ -e {} ] && exit 7", quoted(&path))),
+                Language::Python => lines.push(format!("if os.path.exists({}): sys.exit(7)", quoted(&path))),
+            }
+        }
+        Self { language, lines }
+    }
+
+    /// The command, for the exec form of `RUN`.
+    pub fn argv(&self, result: &str) -> Vec<String> {
+        let words = |head: &[&str]| head.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        match self.language {
+            Language::Helper => [words(&["/tools/helper", result]), self.lines.clone()].concat(),
+            Language::Shell => [words(&["/bin/sh", "-c"]), vec![self.script(result)]].concat(),
+            Language::Python => {
+                // -B: no `.pyc` with the time of its source in it.
+                let head = words(&["/python/bin/python3", "-B", "-S", "-E", "-c"]);
+                [head, vec![self.script(result)]].concat()
+            }
+        }
+    }
+
+    /// The text of a shell or Python script.
+    pub fn script(&self, result: &str) -> String {
+        match self.language {
+            Language::Helper => String::new(),
+            Language::Shell => {
+                let lines: Vec<_> = self.lines.iter().map(|line| format!("{line}\necho \"= $?\"")).collect();
+                format!("exec >>{result} 2>&1\n{PRELUDE}\n{}\nexit 0\n", lines.join("\n"))
+            }
+            Language::Python => {
+                let head = format!("import sys, os, io\nsys.stdout = open('{result}', 'a')\ndef look(f):\n");
+                let show = " try: print(repr(f()))\n except Exception as e: print(type(e).__name__, getattr(e, 'errno', e))\n";
+                format!("{head}{show}{}\n", self.lines.join("\n"))
+            }
+        }
+    }
+}
+
+/// What a program has to look at.
+pub struct LooksAt<'a> {
+    pub tree: &'a Tree,
+    /// Paths of mounts, of earlier results.
+    pub further: &'a [String],
+}
+
+impl LooksAt<'_> {
+    fn path(&self, rng: &mut fastrand::Rng) -> Vec<u8> {
+        match rng.u8(0..20) {
+            0..=1 if !self.further.is_empty() => {
+                let some = rng.choice(self.further).map_or(&b"/t"[..], |p| p.as_bytes());
+                if rng.bool() { some.to_vec() } else { paths::join(some, paths::name(rng)) }
+            }
+            2 => paths::relative(rng),
+            3..=5 => [b"/", &paths::through_link(rng, self.tree)[..]].concat(),
+            _ => paths::some(rng, self.tree),
+        }
+    }
+
+    /// A folder, most often.
+    fn folder(&self, rng: &mut fastrand::Rng) -> Vec<u8> {
+        match rng.u8(0..4) {
+            0 => self.path(rng),
+            _ => {
+                let folders = self.tree.folders();
+                let inside: Vec<_> = folders.iter().filter(|f| f.starts_with(b"t") || f.starts_with(b"opt")).collect();
+                [b"/", &rng.choice(&inside).map_or_else(|| b"t".to_vec(), |f| f.to_vec())[..]].concat()
+            }
+        }
+    }
+
+    /// Where something new may come to be.
+    fn fresh(&self, rng: &mut fastrand::Rng) -> Vec<u8> {
+        match rng.u8(0..3) {
+            0 => self.path(rng),
+            1 => paths::join(b"/w", format!("new{}", rng.u8(0..4)).as_bytes()),
+            _ => paths::join(&self.folder(rng), format!("new{}", rng.u8(0..4)).as_bytes()),
+        }
+    }
+}
+
+fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
+    let (path, other) = (encoded(&looks_at.path(rng)), encoded(&looks_at.path(rng)));
+    let (folder, fresh) = (encoded(&looks_at.folder(rng)), encoded(&looks_at.fresh(rng)));
+    let (near, near2) = (encoded(&paths::relative(rng)), encoded(&paths::relative(rng)));
+    let text = encoded(&text(rng));
+    let octal = format!("{:o}", mode(rng, &crate::tree::Kind::Link(Vec::new())));
+    let pick = |rng: &mut fastrand::Rng, ops: &[&str]| (*rng.choice(ops).unwrap_or(&"read")).to_owned();
+    match rng.u8(0..24) {
+        0..=7 => {
+            let ops = [
+                "read", "stat", "lstat", "list", "readlink", "read-nofollow", "faccessat2", "mmap", "listxattr", "statfs",
+                "canonicalize", "opath-reopen", "opath-stat", "open-tree", "proc-root", "proc-thread-root", "proc-init-root",
+                "chdir-list", "chroot-list", "getcwd", "read-all-in", "open-rdwr", "inotify", "handle", "connect", "mount",
+                "umount", "exec",
+            ];
+            format!("{} {path}", pick(rng, &ops))
+        }
+        8 => format!("access {path} {}", rng.choice([0, 1, 2, 4]).unwrap_or(0)),
+        9 => format!("{} {path} user.note", pick(rng, &["getxattr", "lgetxattr"])),
+        10..=12 => {
+            let ops = [
+                "chdir-read", "chdir-stat", "fchdir-read", "openat", "openat-path", "openat-dup", "openat-inherited",
+                "readlinkat", "proc-fd", "dev-fd", "proc-cwd", "proc-parent-cwd", "removed-cwd",
+            ];
+            format!("{} {folder} {near}", pick(rng, &ops))
+        }
+        13 => {
+            let resolve = pick(rng, &["in-root", "beneath", "no-symlinks", "no-magic-links"]);
+            let inside = if rng.bool() { near } else { path };
+            format!("openat2 {folder} {inside} {resolve}")
+        }
+        14 => format!("threads {folder} {near} {} {near2}", encoded(&looks_at.folder(rng))),
+        15 => {
+            let ops = ["chroot-read", "chroot-outside"];
+            format!("{} {folder} {}", pick(rng, &ops), if rng.bool() { near } else { path })
+        }
+        16 => match rng.u8(0..5) {
+            0 => format!("own-link-dir {fresh} {path} {near}"),
+            1 => format!("symlink-read {path} {fresh} {near}"),
+            2 => format!("symlink-read {near} {fresh} {near2}"),
+            3 => format!("moved-fd /w/own{} {fresh} {near}", rng.u8(..)),
+            _ => format!("moved-cwd /w/own{} {fresh} ../{near}", rng.u8(..)),
+        },
+        17 => {
+            let program = pick(rng, &["/opt/script", "/opt/program", "/opt/to-script", "/opt/inner", "/t/../opt/script"]);
+            format!("{} {program}", pick(rng, &["exec", "exec-fd", "exec"]))
+        }
+        18 => {
+            let ops = [
+                "old-open", "old-stat", "old-lstat", "old-access", "old-mkdir", "old-rmdir", "old-creat", "old-unlink",
+                "old-readlink", "old-chmod", "old-statfs", "old-utimes", "old-getdents",
+            ];
+            format!("{} {path}", pick(rng, &ops))
+        }
+        19..=20 => {
+            let op = pick(rng, &["write", "append", "append-or-create", "patch", "create-new", "replace"]);
+            format!("{op} {} {text}", if rng.bool() { path } else { fresh })
+        }
+        21 => {
+            let owner = owner(rng).0;
+            let value = rng.choice(["red", "blue", "green"]).unwrap_or("red");
+            match rng.u8(0..8) {
+                0 => format!("chmod {path} {octal}"),
+                1 => format!("fchmodat2 {path} {octal}"),
+                2 => format!("{} {path} {owner}", pick(rng, &["chown", "lchown"])),
+                3 => format!("touch {path}"),
+                4 => format!("setxattr {path} user.note {value}"),
+                5 => format!("removexattr {path} user.note"),
+                _ => format!("truncate {path} {}", rng.u8(0..4)),
+            }
+        }
+        22 => {
+            let ops =
+                ["mkdir", "mkdir-p", "rmdir", "unlink", "rmtree", "remake", "delete-probe", "lock", "bind", "mkfifo"];
+            match pick(rng, &ops).as_str() {
+                // A pipe where nobody looks: a shell that reads one waits for ever.
+                "mkfifo" => format!("mkfifo /w/pipe{}", rng.u8(0..2)),
+                op @ ("mkdir" | "mkdir-p" | "lock" | "bind") => format!("{op} {fresh}"),
+                op => format!("{op} {path}"),
+            }
+        }
+        _ => match rng.u8(0..7) {
+            0 => format!("symlink {path} {fresh}"),
+            1 => format!("symlink {near} {fresh}"),
+            2 => format!("link {path} {fresh}"),
+            3 => format!("copy {path} {fresh}"),
+            4 => format!("rename {path} {fresh}"),
+            _ => format!("{} {path} {other}", pick(rng, &["rename", "exchange", "rename-new"])),
+        },
+    }
+}
+
+fn shell(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
+    let (path, other) = (quoted(&looks_at.path(rng)), quoted(&looks_at.path(rng)));
+    let (folder, fresh) = (quoted(&looks_at.folder(rng)), quoted(&looks_at.fresh(rng)));
+    let (name, word) = (quoted(paths::name(rng)), quoted(&text(rng)));
+    let lines = [
+        format!("cat {path}"),
+        format!("cat < {path}"),
+        format!("cat {path} {other} | md5sum"),
+        format!("if [ -e {path} ]; then echo there; else echo absent; fi"),
+        format!("[ -L {path} ] && readlink {path}"),
+        format!("[ -d {path} ] && ls -1a {path}"),
+        format!("test -x {path} || test -s {path}"),
+        format!("ls -1 {folder}"),
+        format!("for f in {folder}/*; do echo \"$f\"; done"),
+        format!("for f in {folder}/[ab]*; do cat \"$f\"; done"),
+        format!("echo {folder}/*/{name}"),
+        format!("mine {folder} && find {folder} | sort"),
+        format!("mine {folder} && find {folder} -type f -print0 | sort -z | xargs -0 cat"),
+        format!("mine {folder} && find {folder} -type l | sort"),
+        format!("mine {folder} && find {folder} -perm -020 | sort"),
+        format!("mine {folder} && grep -r o {folder} | sort"),
+        format!("mine {folder} && tar cf - -C {folder} . | tar tf - | sort"),
+        format!("stat -c '%F %a %u %g' {path}"),
+        format!("stat -L -c '%F %a %u %g' {path}"),
+        format!("readlink -f {path}"),
+        format!("cd {folder} && pwd -P && ls -1"),
+        format!("(cd {folder} && cat ../{name})"),
+        format!("(cd {folder} && cat {name})"),
+        format!("PATH={folder}:{path}:/bin:/opt inner word"),
+        format!("PATH={folder}:/bin command -v {name}"),
+        "/opt/script word".to_owned(),
+        "/opt/program".to_owned(),
+        ". /opt/sourced".to_owned(),
+        "sh -c '. /opt/sourced'".to_owned(),
+        format!("cmp {path} {other}"),
+        format!("echo {word} > {path}"),
+        format!("echo {word} > {fresh}"),
+        format!("echo {word} >> {path}"),
+        format!("set -C; echo {word} > {fresh}; set +C"),
+        format!("cp {path} {fresh}"),
+        format!("mine {path} && cp -a {path} /w/copy"),
+        format!("mine {folder} && cp -r {folder}/. /w/copy"),
+        format!("mv {path} {fresh}"),
+        format!("ln -s {path} {fresh} && cat {fresh}"),
+        format!("ln {path} {fresh}"),
+        format!("mine {path} && rm -rf {path}"),
+        format!("rm -f {path}"),
+        format!("rm -f {folder}/{name}"),
+        format!("mkdir -p {fresh}/deep/er"),
+        format!("rmdir {path}"),
+        format!("mine {path} && sed -i s/o/0/ {path}"),
+        format!("mine {folder} && chmod -R g-w {folder}"),
+        format!("mine {folder} && chown -R 3333 {folder}"),
+        format!("touch {path}"),
+        format!("id; cat /etc/passwd | grep bob"),
+        format!("umask 077; mkdir {fresh}; umask 022"),
+        format!("mine {folder} && mv {folder} /w/moved && ls -1 /w/moved"),
+    ];
+    lines[rng.usize(0..lines.len())].clone()
+}
+
+fn python(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
+    let literal = |path: &[u8]| serde_json::Value::from(String::from_utf8_lossy(path).into_owned()).to_string();
+    let (path, folder) = (literal(&looks_at.path(rng)), literal(&looks_at.folder(rng)));
+    let (fresh, name) = (literal(&looks_at.fresh(rng)), literal(paths::name(rng)));
+    let lines = [
+        format!("look(lambda: open({path}, 'rb').read())"),
+        format!("look(lambda: sorted(os.listdir({folder})))"),
+        format!("look(lambda: sorted((e.name, e.is_dir(), e.is_symlink()) for e in os.scandir({folder})))"),
+        format!("look(lambda: sorted((d, sorted(f)) for d, _, f in os.walk({folder})))"),
+        format!("look(lambda: os.path.exists({path}))"),
+        format!("look(lambda: os.path.isdir({path}))"),
+        format!("look(lambda: os.path.realpath({path}))"),
+        format!("look(lambda: os.readlink({path}))"),
+        format!("look(lambda: os.stat({path}).st_mode)"),
+        format!("look(lambda: os.access({path}, os.R_OK))"),
+        format!("import glob; look(lambda: sorted(glob.glob(os.path.join({folder}, '*', '*'))))"),
+        "sys.path.insert(0, '/opt'); look(lambda: __import__('module').VALUE)".to_owned(),
+        format!("sys.path[:0] = [{folder}, '/opt']; look(lambda: __import__('module').VALUE)"),
+        format!("look(lambda: open({fresh}, 'x').write('x'))"),
+        format!("look(lambda: open({path}, 'a').write('more'))"),
+        format!("look(lambda: os.replace({path}, {fresh}))"),
+        format!("look(lambda: os.makedirs(os.path.join({fresh}, 'deep'), exist_ok=True))"),
+        format!("look(lambda: os.open({name}, os.O_RDONLY, dir_fd=os.open({folder}, os.O_RDONLY)) > 0)"),
+        format!("look(lambda: (os.chdir({folder}), open({name}, 'rb').read(), os.chdir('/'))[1])"),
+        format!("look(lambda: os.unlink({path}))"),
+    ];
+    lines[rng.usize(0..lines.len())].clone()
+}
