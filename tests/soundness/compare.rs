@@ -15,7 +15,7 @@ pub fn differences(reused: &Tree, forced: &Tree) -> Vec<String> {
     let differs = paths.into_iter().filter(|path| reused.get(path) != forced.get(path));
     let show = |seen: &Seen, path| seen.get(path).map_or("absent", String::as_str).to_owned();
     differs
-        .map(|path| format!("/{path}\n    reused: {}\n    forced: {}", show(&reused, path), show(&forced, path)))
+        .map(|path| format!("{path}\n    reused: {}\n    forced: {}", show(&reused, path), show(&forced, path)))
         .collect()
 }
 
@@ -38,7 +38,7 @@ fn see(tree: &Tree) -> Seen {
         let what = match &entry.kind {
             Kind::File { size, hash, link } => {
                 let first = &first[&group(found.layer, &entry.path, link)];
-                let linked = if *first == entry.path { String::new() } else { format!(" linked to /{first}") };
+                let linked = if *first == entry.path { String::new() } else { format!(" linked to {first}") };
                 format!("file {size} {hash}{linked}")
             }
             Kind::Dir { .. } => "folder".to_owned(),

@@ -103,14 +103,7 @@ fn clean(path: &str) -> Vec<u8> {
     names.join("/").into_bytes()
 }
 
-fn step(
-    rng: &mut fastrand::Rng,
-    tree: &Tree,
-    stage: usize,
-    python: bool,
-    results: &[String],
-    result: &str,
-) -> Step {
+fn step(rng: &mut fastrand::Rng, tree: &Tree, stage: usize, python: bool, results: &[String], result: &str) -> Step {
     let plain = |rng: &mut fastrand::Rng| *rng.choice(&["a", "b", "c", "d", "lib"]).unwrap_or(&"a");
     match rng.u8(0..16) {
         0..=1 => {
@@ -146,14 +139,7 @@ fn step(
     }
 }
 
-fn run(
-    rng: &mut fastrand::Rng,
-    tree: &Tree,
-    stage: usize,
-    python: bool,
-    results: &[String],
-    result: &str,
-) -> Step {
+fn run(rng: &mut fastrand::Rng, tree: &Tree, stage: usize, python: bool, results: &[String], result: &str) -> Step {
     let language = match rng.u8(0..10) {
         0..=5 if python => Language::Python,
         0..=2 => Language::Shell,

@@ -127,7 +127,8 @@ impl Mutation {
             (_, 1) => Change::Rename(at, beside),
             (Kind::Link(target), 2) => {
                 // The file that the link is to, if it is in its own folder or absolute.
-                let to = target.strip_prefix(b"/").map_or_else(|| paths::join(paths::parent(path), target), <[u8]>::to_vec);
+                let to =
+                    target.strip_prefix(b"/").map_or_else(|| paths::join(paths::parent(path), target), <[u8]>::to_vec);
                 Change::BecomeCopy(at, to)
             }
             (_, 2) => Change::BecomeLink(at, beside),
@@ -162,7 +163,7 @@ impl fmt::Display for Mutation {
         let show = |path: &[u8]| format!("/{}", path.escape_ascii());
         match &self.change {
             Change::Put(path, node) => {
-                write!(f, "{place}: {} becomes {:?} {:o} {:?}", show(path), node.kind, node.mode, node.owner)
+                write!(f, "{place}: {} becomes {node}", show(path))
             }
             Change::Edit(path, content) => write!(f, "{place}: {} now holds {}", show(path), content.escape_ascii()),
             Change::Mode(path, mode) => write!(f, "{place}: {} has mode {mode:o}", show(path)),
@@ -170,7 +171,9 @@ impl fmt::Display for Mutation {
             Change::Xattrs(path, xattrs) => write!(f, "{place}: {} has attributes {xattrs:?}", show(path)),
             Change::Remove(path) => write!(f, "{place}: {} is gone", show(path)),
             Change::Rename(from, to) => write!(f, "{place}: {} is now {}", show(from), show(to)),
-            Change::BecomeLink(path, to) => write!(f, "{place}: {} is a link to {}, where it went", show(path), show(to)),
+            Change::BecomeLink(path, to) => {
+                write!(f, "{place}: {} is a link to {}, where it went", show(path), show(to))
+            }
             Change::BecomeCopy(path, of) => write!(f, "{place}: {} is a copy of {}", show(path), show(of)),
         }
     }

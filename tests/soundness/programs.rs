@@ -18,7 +18,8 @@ pub enum Language {
 }
 
 /// What a shell script begins with: nothing is ever done to more than the part of the tree that is for random steps.
-const PRELUDE: &str = "mine() { case \"$(readlink -f \"$1\")\" in /t/?*|/opt/?*|/w/?*) true;; *) echo no; false;; esac; }";
+const PRELUDE: &str =
+    "mine() { case \"$(readlink -f \"$1\")\" in /t/?*|/opt/?*|/w/?*) true;; *) echo no; false;; esac; }";
 
 impl Program {
     pub fn random(rng: &mut fastrand::Rng, language: Language, looks_at: &LooksAt<'_>) -> Self {
@@ -65,7 +66,8 @@ impl Program {
             }
             Language::Python => {
                 let head = format!("import sys, os, io\nsys.stdout = open('{result}', 'a')\ndef look(f):\n");
-                let show = " try: print(repr(f()))\n except Exception as e: print(type(e).__name__, getattr(e, 'errno', e))\n";
+                let show =
+                    " try: print(repr(f()))\n except Exception as e: print(type(e).__name__, getattr(e, 'errno', e))\n";
                 format!("{head}{show}{}\n", self.lines.join("\n"))
             }
         }
@@ -124,10 +126,34 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
     match rng.u8(0..24) {
         0..=7 => {
             let ops = [
-                "read", "stat", "lstat", "list", "readlink", "read-nofollow", "faccessat2", "mmap", "listxattr", "statfs",
-                "canonicalize", "opath-reopen", "opath-stat", "open-tree", "proc-root", "proc-thread-root", "proc-init-root",
-                "chdir-list", "chroot-list", "getcwd", "read-all-in", "open-rdwr", "inotify", "handle", "connect", "mount",
-                "umount", "exec",
+                "read",
+                "stat",
+                "lstat",
+                "list",
+                "readlink",
+                "read-nofollow",
+                "faccessat2",
+                "mmap",
+                "listxattr",
+                "statfs",
+                "canonicalize",
+                "opath-reopen",
+                "opath-stat",
+                "open-tree",
+                "proc-root",
+                "proc-thread-root",
+                "proc-init-root",
+                "chdir-list",
+                "chroot-list",
+                "getcwd",
+                "read-all-in",
+                "open-rdwr",
+                "inotify",
+                "handle",
+                "connect",
+                "mount",
+                "umount",
+                "exec",
             ];
             format!("{} {path}", pick(rng, &ops))
         }
@@ -135,8 +161,19 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
         9 => format!("{} {path} user.note", pick(rng, &["getxattr", "lgetxattr"])),
         10..=12 => {
             let ops = [
-                "chdir-read", "chdir-stat", "fchdir-read", "openat", "openat-path", "openat-dup", "openat-inherited",
-                "readlinkat", "proc-fd", "dev-fd", "proc-cwd", "proc-parent-cwd", "removed-cwd",
+                "chdir-read",
+                "chdir-stat",
+                "fchdir-read",
+                "openat",
+                "openat-path",
+                "openat-dup",
+                "openat-inherited",
+                "readlinkat",
+                "proc-fd",
+                "dev-fd",
+                "proc-cwd",
+                "proc-parent-cwd",
+                "removed-cwd",
             ];
             format!("{} {folder} {near}", pick(rng, &ops))
         }
@@ -158,13 +195,25 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
             _ => format!("moved-cwd /w/own{} {fresh} ../{near}", rng.u8(..)),
         },
         17 => {
-            let program = pick(rng, &["/opt/script", "/opt/program", "/opt/to-script", "/opt/inner", "/t/../opt/script"]);
+            let program =
+                pick(rng, &["/opt/script", "/opt/program", "/opt/to-script", "/opt/inner", "/t/../opt/script"]);
             format!("{} {program}", pick(rng, &["exec", "exec-fd", "exec"]))
         }
         18 => {
             let ops = [
-                "old-open", "old-stat", "old-lstat", "old-access", "old-mkdir", "old-rmdir", "old-creat", "old-unlink",
-                "old-readlink", "old-chmod", "old-statfs", "old-utimes", "old-getdents",
+                "old-open",
+                "old-stat",
+                "old-lstat",
+                "old-access",
+                "old-mkdir",
+                "old-rmdir",
+                "old-creat",
+                "old-unlink",
+                "old-readlink",
+                "old-chmod",
+                "old-statfs",
+                "old-utimes",
+                "old-getdents",
             ];
             format!("{} {path}", pick(rng, &ops))
         }

@@ -42,7 +42,10 @@ impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { rounds, cached, reused, ran, failed } = self;
         let percent = self.reused_percent();
-        write!(f, "{rounds} rounds; RUN steps: {reused} reused on another parent, {ran} run again ({percent} % reused), ")?;
+        write!(
+            f,
+            "{rounds} rounds; RUN steps: {reused} reused on another parent, {ran} run again ({percent} % reused), "
+        )?;
         write!(f, "{cached} on the same parent; {failed} builds failed, as they had to")
     }
 }

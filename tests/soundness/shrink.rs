@@ -65,7 +65,8 @@ fn without(case: &Case, which: usize) -> Option<Case> {
     for (stage, steps) in case.dockerfile.stages.iter().enumerate() {
         for (number, step) in steps.iter().enumerate() {
             let Step::Run { program, mounts, .. } = step else { continue };
-            let Step::Run { program: shorter, mounts: fewer, .. } = &mut smaller.dockerfile.stages[stage][number] else {
+            let Step::Run { program: shorter, mounts: fewer, .. } = &mut smaller.dockerfile.stages[stage][number]
+            else {
                 continue;
             };
             if let Some(line) = take(program.lines.len()) {

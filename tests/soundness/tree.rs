@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::{fmt, fs};
 
 use crate::{elf, paths};
 
@@ -269,19 +269,24 @@ impl Tree {
     pub fn describe(&self) -> String {
         let mut out = String::new();
         for (path, node) in &self.nodes {
-            let what = match &node.kind {
-                Kind::Dir => "folder".to_owned(),
-                Kind::File(content) if content.len() > 200 => format!("file of {} bytes", content.len()),
-                Kind::File(content) => format!("file \"{}\"", content.escape_ascii()),
-                Kind::Hard(first) => format!("hard link to /{}", first.escape_ascii()),
-                Kind::Link(target) => format!("-> {}", target.escape_ascii()),
-            };
-            let (uid, gid) = node.owner;
-            let xattrs: Vec<_> = node.xattrs.iter().map(|(k, v)| format!(" {k}={}", v.escape_ascii())).collect();
-            let path = path.escape_ascii();
-            out += &format!("/{path}  {what}  {:o} {uid}:{gid}{}\n", node.mode, xattrs.concat());
+            out += &format!("/{}  {node}\n", path.escape_ascii());
         }
         out
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (uid, gid) = self.owner;
+        match &self.kind {
+            Kind::Dir => write!(f, "folder")?,
+            Kind::File(content) if content.len() > 200 => write!(f, "file of {} bytes", content.len())?,
+            Kind::File(content) => write!(f, "file \"{}\"", content.escape_ascii())?,
+            Kind::Hard(first) => write!(f, "hard link to /{}", first.escape_ascii())?,
+            Kind::Link(target) => write!(f, "-> {}", target.escape_ascii())?,
+        }
+        write!(f, " {:o} {uid}:{gid}", self.mode)?;
+        self.xattrs.iter().try_for_each(|(name, value)| write!(f, " {name}={}", value.escape_ascii()))
     }
 }
 
