@@ -117,7 +117,7 @@ fn step(rng: &mut fastrand::Rng, tree: &Tree, stage: usize, python: bool, result
             let from = if stage > 0 { "--from=stage0 " } else { "" };
             let root = if stage > 0 { "/" } else { "src/" };
             let to = match rng.u8(0..5) {
-                0 => format!("/t/{}/", plain(rng)),
+                0 => format!("{}/", plain_folder(rng, tree)),
                 1 => format!("/t/copied{}", rng.u8(0..3)),
                 2 => "/w/copied".to_owned(),
                 3 => format!("{}/", plain(rng)),
@@ -129,7 +129,7 @@ fn step(rng: &mut fastrand::Rng, tree: &Tree, stage: usize, python: bool, result
         2 => match rng.u8(0..4) {
             0 => Step::Other("WORKDIR /w/deep/er".into()),
             1 => Step::Other(format!("WORKDIR {}", plain(rng))),
-            _ => Step::Other(format!("WORKDIR /t/{}", plain(rng))),
+            _ => Step::Other(format!("WORKDIR {}", plain_folder(rng, tree))),
         },
         3 => {
             let users = ["bob", "bob:staff", "3333", "1000:0", "root", "bob"];
@@ -146,18 +146,29 @@ fn run(rng: &mut fastrand::Rng, tree: &Tree, stage: usize, python: bool, results
         _ => Language::Helper,
     };
     let mut further = results.to_vec();
-    let mounts = if rng.u8(0..6) == 0 { vec![mount(rng, stage, &mut further)] } else { Vec::new() };
+    let mounts = if rng.u8(0..6) == 0 { vec![mount(rng, tree, stage, &mut further)] } else { Vec::new() };
     further.push("/t/copied1".into());
     let program = Program::random(rng, language, &LooksAt { tree, further: &further });
     Step::Run { program, here: rng.u8(0..3) == 0, mounts, result: result.to_owned() }
 }
 
-fn mount(rng: &mut fastrand::Rng, stage: usize, further: &mut Vec<String>) -> String {
-    let name = rng.choice(["a", "b", "c", "lib"]).unwrap_or("a");
+/// Most often a folder of the tree, now and then what only might be one; a name that needs no quotes.
+fn plain_folder(rng: &mut fastrand::Rng, tree: &Tree) -> String {
+    let is_plain = |path: &&Vec<u8>| path.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'/');
+    let folders = tree.folders();
+    let folders: Vec<_> = folders.iter().filter(|path| path.starts_with(b"t/")).filter(is_plain).collect();
+    match rng.choice(&folders) {
+        Some(folder) if rng.u8(0..5) > 0 => format!("/{}", String::from_utf8_lossy(folder)),
+        _ => format!("/t/{}", rng.choice(["a", "b", "c", "lib"]).unwrap_or("a")),
+    }
+}
+
+fn mount(rng: &mut fastrand::Rng, tree: &Tree, stage: usize, further: &mut Vec<String>) -> String {
+    let folder = plain_folder(rng, tree);
     let target = match rng.u8(0..4) {
         0 => "/mounted".to_owned(),
-        1 => format!("/t/{name}/mounted"),
-        _ => format!("/t/{name}"),
+        1 => format!("{folder}/mounted"),
+        _ => folder,
     };
     further.extend([target.clone(), target.clone()]);
     match rng.u8(0..5) {

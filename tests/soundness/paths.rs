@@ -21,15 +21,21 @@ pub fn depth(path: &[u8]) -> usize {
     path.split(|&b| b == b'/').count()
 }
 
+/// Whether a path belongs to what random steps look at. The programs among it are looked at by those who run them.
+pub fn inside(path: &[u8]) -> bool {
+    let programs: [&[u8]; 6] = [b"inner", b"interpreter", b"script", b"loader", b"program", b"sourced"];
+    let is_program = path.strip_prefix(b"opt/").is_some_and(|name| programs.contains(&name));
+    (path.starts_with(b"t/") || path.starts_with(b"opt/")) && !is_program
+}
+
 /// An absolute path for a step to look at: most often one that is there, or nearly.
 pub fn some(rng: &mut fastrand::Rng, tree: &Tree) -> Vec<u8> {
-    let candidates: Vec<_> = tree.paths().filter(|p| p.starts_with(b"t") || p.starts_with(b"opt")).collect();
+    let candidates: Vec<_> = tree.paths().filter(|path| inside(path)).collect();
     let known = rng.choice(&candidates).map_or_else(|| b"t".to_vec(), |p| p.to_vec());
     let path = match rng.u8(0..12) {
-        0..=5 => known,
-        6 => join(&known, name(rng)),
-        7 => join(parent(&known), name(rng)),
-        8 => join(&join(b"t", name(rng)), name(rng)),
+        0..=6 => known,
+        7 => join(&known, name(rng)),
+        8 => join(parent(&known), name(rng)),
         9 => join(b"t", name(rng)),
         10 => join(&join(parent(&known), b".."), &join(name(rng), name(rng))),
         _ => through_link(rng, tree),
@@ -52,7 +58,7 @@ pub fn through_link(rng: &mut fastrand::Rng, tree: &Tree) -> Vec<u8> {
 }
 
 /// One of the ways to write a path.
-fn spelled(rng: &mut fastrand::Rng, path: &[u8]) -> Vec<u8> {
+pub fn spelled(rng: &mut fastrand::Rng, path: &[u8]) -> Vec<u8> {
     let absolute = [b"/", path].concat();
     match rng.u8(0..24) {
         0 => [b"//", path].concat(),

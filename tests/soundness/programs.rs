@@ -1,7 +1,7 @@
 //! Random programs for `RUN`: the helper, a shell, Python. Each writes down all that it saw.
 
 use crate::paths::{self, encoded, quoted};
-use crate::tree::{Tree, mode, owner, text};
+use crate::tree::{Kind, Tree, mode, owner, text};
 
 /// A program, operation by operation, so that a failure can be made smaller.
 #[derive(Debug, Clone)]
@@ -94,15 +94,38 @@ impl LooksAt<'_> {
         }
     }
 
-    /// A folder, most often.
+    /// Most often something of that kind; else anything, for errors are observations too.
+    fn of(&self, rng: &mut fastrand::Rng, wanted: fn(&Kind) -> bool) -> Vec<u8> {
+        let fits = |path: &&Vec<u8>| paths::inside(path) && self.tree.get(path).is_some_and(|node| wanted(&node.kind));
+        let fitting: Vec<_> = self.tree.paths().filter(fits).collect();
+        match rng.choice(&fitting) {
+            Some(path) if rng.u8(0..4) > 0 => paths::spelled(rng, path),
+            _ => self.path(rng),
+        }
+    }
+
+    fn file(&self, rng: &mut fastrand::Rng) -> Vec<u8> {
+        self.of(rng, |kind| matches!(kind, Kind::File(_) | Kind::Hard(_) | Kind::Link(_)))
+    }
+
     fn folder(&self, rng: &mut fastrand::Rng) -> Vec<u8> {
-        match rng.u8(0..4) {
-            0 => self.path(rng),
-            _ => {
-                let folders = self.tree.folders();
-                let inside: Vec<_> = folders.iter().filter(|f| f.starts_with(b"t") || f.starts_with(b"opt")).collect();
-                [b"/", &rng.choice(&inside).map_or_else(|| b"t".to_vec(), |f| f.to_vec())[..]].concat()
-            }
+        self.of(rng, |kind| *kind == Kind::Dir)
+    }
+
+    /// A folder, and a path relative to it.
+    fn near(&self, rng: &mut fastrand::Rng) -> (Vec<u8>, Vec<u8>) {
+        let there: Vec<_> = self.tree.paths().filter(|path| paths::inside(path)).collect();
+        let Some(path) = rng.choice(&there).filter(|_| rng.u8(0..3) > 0) else {
+            return (self.folder(rng), paths::relative(rng));
+        };
+        let slashes: Vec<_> = (0..path.len()).filter(|at| path[*at] == b'/').collect();
+        let cut = *rng.choice(&slashes).unwrap_or(&1);
+        let (folder, rest) = (&path[..cut], &path[cut + 1..]);
+        let below: Vec<_> = self.tree.paths().filter(|path| paths::parent(path) == folder).collect();
+        match rng.choice(&below) {
+            // By way of something beside it, which may be a link to elsewhere.
+            Some(beside) if rng.u8(0..3) == 0 => ([b"/", &beside[..]].concat(), [b"../", rest].concat()),
+            _ => ([b"/", folder].concat(), rest.to_vec()),
         }
     }
 
@@ -118,36 +141,45 @@ impl LooksAt<'_> {
 
 fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
     let (path, other) = (encoded(&looks_at.path(rng)), encoded(&looks_at.path(rng)));
-    let (folder, fresh) = (encoded(&looks_at.folder(rng)), encoded(&looks_at.fresh(rng)));
-    let (near, near2) = (encoded(&paths::relative(rng)), encoded(&paths::relative(rng)));
+    let (file, fresh) = (encoded(&looks_at.file(rng)), encoded(&looks_at.fresh(rng)));
+    let both = |(folder, near): (Vec<u8>, Vec<u8>)| (encoded(&folder), encoded(&near));
+    let ((folder, near), (folder2, near2)) = (both(looks_at.near(rng)), both(looks_at.near(rng)));
     let text = encoded(&text(rng));
-    let octal = format!("{:o}", mode(rng, &crate::tree::Kind::Link(Vec::new())));
+    let octal = format!("{:o}", mode(rng, &Kind::File(Vec::new())));
     let pick = |rng: &mut fastrand::Rng, ops: &[&str]| (*rng.choice(ops).unwrap_or(&"read")).to_owned();
     match rng.u8(0..24) {
-        0..=7 => {
+        0..=3 => {
             let ops = [
+                "read",
                 "read",
                 "stat",
                 "lstat",
-                "list",
                 "readlink",
                 "read-nofollow",
-                "faccessat2",
                 "mmap",
+                "opath-reopen",
+                "open-tree",
+                "proc-root",
+                "proc-init-root",
+                "open-rdwr",
+                "read",
+            ];
+            format!("{} {file}", pick(rng, &ops))
+        }
+        4..=5 => {
+            let ops =
+                ["list", "list", "chdir-list", "chroot-list", "getcwd", "read-all-in", "proc-thread-root", "stat"];
+            format!("{} {}", pick(rng, &ops), encoded(&looks_at.folder(rng)))
+        }
+        6..=7 => {
+            let ops = [
+                "stat",
+                "lstat",
+                "faccessat2",
                 "listxattr",
                 "statfs",
                 "canonicalize",
-                "opath-reopen",
                 "opath-stat",
-                "open-tree",
-                "proc-root",
-                "proc-thread-root",
-                "proc-init-root",
-                "chdir-list",
-                "chroot-list",
-                "getcwd",
-                "read-all-in",
-                "open-rdwr",
                 "inotify",
                 "handle",
                 "connect",
@@ -158,7 +190,7 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
             format!("{} {path}", pick(rng, &ops))
         }
         8 => format!("access {path} {}", rng.choice([0, 1, 2, 4]).unwrap_or(0)),
-        9 => format!("{} {path} user.note", pick(rng, &["getxattr", "lgetxattr"])),
+        9 => format!("{} {file} user.note", pick(rng, &["getxattr", "lgetxattr"])),
         10..=12 => {
             let ops = [
                 "chdir-read",
@@ -182,7 +214,7 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
             let inside = if rng.bool() { near } else { path };
             format!("openat2 {folder} {inside} {resolve}")
         }
-        14 => format!("threads {folder} {near} {} {near2}", encoded(&looks_at.folder(rng))),
+        14 => format!("threads {folder} {near} {folder2} {near2}"),
         15 => {
             let ops = ["chroot-read", "chroot-outside"];
             format!("{} {folder} {}", pick(rng, &ops), if rng.bool() { near } else { path })
@@ -219,19 +251,19 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
         }
         19..=20 => {
             let op = pick(rng, &["write", "append", "append-or-create", "patch", "create-new", "replace"]);
-            format!("{op} {} {text}", if rng.bool() { path } else { fresh })
+            format!("{op} {} {text}", if rng.bool() { file } else { fresh })
         }
         21 => {
             let owner = owner(rng).0;
             let value = rng.choice(["red", "blue", "green"]).unwrap_or("red");
             match rng.u8(0..8) {
                 0 => format!("chmod {path} {octal}"),
-                1 => format!("fchmodat2 {path} {octal}"),
+                1 => format!("fchmodat2 {file} {octal}"),
                 2 => format!("{} {path} {owner}", pick(rng, &["chown", "lchown"])),
-                3 => format!("touch {path}"),
-                4 => format!("setxattr {path} user.note {value}"),
-                5 => format!("removexattr {path} user.note"),
-                _ => format!("truncate {path} {}", rng.u8(0..4)),
+                3 => format!("touch {file}"),
+                4 => format!("setxattr {file} user.note {value}"),
+                5 => format!("removexattr {file} user.note"),
+                _ => format!("truncate {file} {}", rng.u8(0..4)),
             }
         }
         22 => {
@@ -241,14 +273,15 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
                 // A pipe where nobody looks: a shell that reads one waits for ever.
                 "mkfifo" => format!("mkfifo /w/pipe{}", rng.u8(0..2)),
                 op @ ("mkdir" | "mkdir-p" | "lock" | "bind") => format!("{op} {fresh}"),
-                op => format!("{op} {path}"),
+                op @ ("rmdir" | "rmtree" | "remake") => format!("{op} {}", encoded(&looks_at.folder(rng))),
+                op => format!("{op} {file}"),
             }
         }
         _ => match rng.u8(0..7) {
             0 => format!("symlink {path} {fresh}"),
             1 => format!("symlink {near} {fresh}"),
-            2 => format!("link {path} {fresh}"),
-            3 => format!("copy {path} {fresh}"),
+            2 => format!("link {file} {fresh}"),
+            3 => format!("copy {file} {fresh}"),
             4 => format!("rename {path} {fresh}"),
             _ => format!("{} {path} {other}", pick(rng, &["rename", "exchange", "rename-new"])),
         },
@@ -257,12 +290,14 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
 
 fn shell(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
     let (path, other) = (quoted(&looks_at.path(rng)), quoted(&looks_at.path(rng)));
-    let (folder, fresh) = (quoted(&looks_at.folder(rng)), quoted(&looks_at.fresh(rng)));
-    let (name, word) = (quoted(paths::name(rng)), quoted(&text(rng)));
+    let (file, fresh) = (quoted(&looks_at.file(rng)), quoted(&looks_at.fresh(rng)));
+    let (folder, name) = looks_at.near(rng);
+    let (folder, name, word) = (quoted(&folder), quoted(&name), quoted(&text(rng)));
+    // What a program tells of a whole folder comes in the folder's own order, which is nobody's input: it is sorted.
     let lines = [
-        format!("cat {path}"),
-        format!("cat < {path}"),
-        format!("cat {path} {other} | md5sum"),
+        format!("cat {file}"),
+        format!("cat < {file}"),
+        format!("cat {file} {other} | md5sum"),
         format!("if [ -e {path} ]; then echo there; else echo absent; fi"),
         format!("[ -L {path} ] && readlink {path}"),
         format!("[ -d {path} ] && ls -1a {path}"),
@@ -271,12 +306,12 @@ fn shell(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
         format!("for f in {folder}/*; do echo \"$f\"; done"),
         format!("for f in {folder}/[ab]*; do cat \"$f\"; done"),
         format!("echo {folder}/*/{name}"),
-        format!("mine {folder} && find {folder} | sort"),
-        format!("mine {folder} && find {folder} -type f -print0 | sort -z | xargs -0 cat"),
-        format!("mine {folder} && find {folder} -type l | sort"),
-        format!("mine {folder} && find {folder} -perm -020 | sort"),
-        format!("mine {folder} && grep -r o {folder} | sort"),
-        format!("mine {folder} && tar cf - -C {folder} . | tar tf - | sort"),
+        format!("mine {folder} && find {folder} 2>&1 | sort"),
+        format!("mine {folder} && find {folder} -type f -print0 2>/dev/null | sort -z | xargs -0 cat"),
+        format!("mine {folder} && find {folder} -type l 2>&1 | sort"),
+        format!("mine {folder} && find {folder} -perm -020 2>&1 | sort"),
+        format!("mine {folder} && grep -r o {folder} 2>&1 | sort"),
+        format!("mine {folder} && tar cf - -C {folder} . 2>/dev/null | tar tf - | sort"),
         format!("stat -c '%F %a %u %g' {path}"),
         format!("stat -L -c '%F %a %u %g' {path}"),
         format!("readlink -f {path}"),
@@ -290,36 +325,37 @@ fn shell(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
         ". /opt/sourced".to_owned(),
         "sh -c '. /opt/sourced'".to_owned(),
         format!("cmp {path} {other}"),
-        format!("echo {word} > {path}"),
+        format!("echo {word} > {file}"),
         format!("echo {word} > {fresh}"),
-        format!("echo {word} >> {path}"),
+        format!("echo {word} >> {file}"),
         format!("set -C; echo {word} > {fresh}; set +C"),
-        format!("cp {path} {fresh}"),
-        format!("mine {path} && cp -a {path} /w/copy"),
-        format!("mine {folder} && cp -r {folder}/. /w/copy"),
+        format!("cp {file} {fresh}"),
+        format!("mine {path} && cp -a {path} /w/copy 2>&1 | sort"),
+        format!("mine {folder} && cp -r {folder}/. /w/copy 2>&1 | sort"),
         format!("mv {path} {fresh}"),
         format!("ln -s {path} {fresh} && cat {fresh}"),
-        format!("ln {path} {fresh}"),
-        format!("mine {path} && rm -rf {path}"),
-        format!("rm -f {path}"),
+        format!("ln {file} {fresh}"),
+        format!("mine {path} && rm -rf {path} 2>&1 | sort"),
+        format!("rm -f {file}"),
         format!("rm -f {folder}/{name}"),
         format!("mkdir -p {fresh}/deep/er"),
         format!("rmdir {path}"),
-        format!("mine {path} && sed -i s/o/0/ {path}"),
-        format!("mine {folder} && chmod -R g-w {folder}"),
-        format!("mine {folder} && chown -R 3333 {folder}"),
-        format!("touch {path}"),
+        format!("mine {file} && sed -i s/o/0/ {file}"),
+        format!("mine {folder} && chmod -R g-w {folder} 2>&1 | sort"),
+        format!("mine {folder} && chown -R 3333 {folder} 2>&1 | sort"),
+        format!("touch {file}"),
         format!("id; cat /etc/passwd | grep bob"),
         format!("umask 077; mkdir {fresh}; umask 022"),
-        format!("mine {folder} && mv {folder} /w/moved && ls -1 /w/moved"),
+        format!("mine {folder} && mv {folder} /w/moved 2>/dev/null && ls -1 /w/moved"),
     ];
     lines[rng.usize(0..lines.len())].clone()
 }
 
 fn python(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
     let literal = |path: &[u8]| serde_json::Value::from(String::from_utf8_lossy(path).into_owned()).to_string();
-    let (path, folder) = (literal(&looks_at.path(rng)), literal(&looks_at.folder(rng)));
-    let (fresh, name) = (literal(&looks_at.fresh(rng)), literal(paths::name(rng)));
+    let (path, fresh) = (literal(&looks_at.file(rng)), literal(&looks_at.fresh(rng)));
+    let (folder, name) = looks_at.near(rng);
+    let (folder, name) = (literal(&folder), literal(&name));
     let lines = [
         format!("look(lambda: open({path}, 'rb').read())"),
         format!("look(lambda: sorted(os.listdir({folder})))"),
