@@ -112,6 +112,13 @@ impl LooksAt<'_> {
         self.of(rng, |kind| *kind == Kind::Dir)
     }
 
+    /// Something with extended attributes, if there is any.
+    fn noted(&self, rng: &mut fastrand::Rng) -> Vec<u8> {
+        let noted = |path: &&Vec<u8>| self.tree.get(path).is_some_and(|node| !node.xattrs.is_empty());
+        let noted: Vec<_> = self.tree.paths().filter(noted).collect();
+        rng.choice(&noted).map_or_else(|| self.file(rng), |path| [b"/", &path[..]].concat())
+    }
+
     /// A folder, and a path relative to it.
     fn near(&self, rng: &mut fastrand::Rng) -> (Vec<u8>, Vec<u8>) {
         let there: Vec<_> = self.tree.paths().filter(|path| paths::inside(path)).collect();
@@ -144,7 +151,8 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
     let (file, fresh) = (encoded(&looks_at.file(rng)), encoded(&looks_at.fresh(rng)));
     let both = |(folder, near): (Vec<u8>, Vec<u8>)| (encoded(&folder), encoded(&near));
     let ((folder, near), (folder2, near2)) = (both(looks_at.near(rng)), both(looks_at.near(rng)));
-    let text = encoded(&text(rng));
+    let (text, new) = (encoded(&text(rng)), format!("/w/new{}", rng.u8(0..3)));
+    let noted = encoded(&looks_at.noted(rng));
     let octal = format!("{:o}", mode(rng, &Kind::File(Vec::new())));
     let pick = |rng: &mut fastrand::Rng, ops: &[&str]| (*rng.choice(ops).unwrap_or(&"read")).to_owned();
     match rng.u8(0..24) {
@@ -190,7 +198,7 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
             format!("{} {path}", pick(rng, &ops))
         }
         8 => format!("access {path} {}", rng.choice([0, 1, 2, 4]).unwrap_or(0)),
-        9 => format!("{} {file} user.note", pick(rng, &["getxattr", "lgetxattr"])),
+        9 => format!("{} {noted} user.note", pick(rng, &["getxattr", "lgetxattr"])),
         10..=12 => {
             let ops = [
                 "chdir-read",
@@ -220,11 +228,11 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
             format!("{} {folder} {}", pick(rng, &ops), if rng.bool() { near } else { path })
         }
         16 => match rng.u8(0..5) {
-            0 => format!("own-link-dir {fresh} {path} {near}"),
-            1 => format!("symlink-read {path} {fresh} {near}"),
+            0 => format!("own-link-dir {new} {folder2} {near2}"),
+            1 => format!("symlink-read {folder2} {new} {near2}"),
             2 => format!("symlink-read {near} {fresh} {near2}"),
-            3 => format!("moved-fd /w/own{} {fresh} {near}", rng.u8(..)),
-            _ => format!("moved-cwd /w/own{} {fresh} ../{near}", rng.u8(..)),
+            3 => format!("moved-fd /w/own {folder2}/moved ../{near2}"),
+            _ => format!("moved-cwd /w/own {folder2}/moved ../{near2}"),
         },
         17 => {
             let program =
@@ -262,7 +270,7 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
                 2 => format!("{} {path} {owner}", pick(rng, &["chown", "lchown"])),
                 3 => format!("touch {file}"),
                 4 => format!("setxattr {file} user.note {value}"),
-                5 => format!("removexattr {file} user.note"),
+                5 => format!("removexattr {noted} user.note"),
                 _ => format!("truncate {file} {}", rng.u8(0..4)),
             }
         }
@@ -340,7 +348,7 @@ fn shell(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
         format!("rm -f {folder}/{name}"),
         format!("mkdir -p {fresh}/deep/er"),
         format!("rmdir {path}"),
-        format!("mine {file} && sed -i s/o/0/ {file}"),
+        format!("mine {file} && [ -f {file} ] && sed -i s/o/0/ {file} 2>/dev/null"),
         format!("mine {folder} && chmod -R g-w {folder} 2>&1 | sort"),
         format!("mine {folder} && chown -R 3333 {folder} 2>&1 | sort"),
         format!("touch {file}"),

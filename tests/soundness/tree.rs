@@ -100,6 +100,10 @@ impl Tree {
         for folder in ["etc", "t", "w", "opt"] {
             tree.put(folder.as_bytes(), Node::new(Kind::Dir));
         }
+        // Whoever a step runs as, it can make something there.
+        if let Some(node) = tree.get_mut(b"w") {
+            node.mode = 0o1777;
+        }
         let users = "root::0:0:root:/root:/bin/sh\nbob:x:3333:3333::/home:/bin/sh\n";
         tree.put(b"etc/passwd", Node::file(users));
         tree.put(b"etc/group", Node::file("root:x:0:\nbob:x:3333:\nstaff:x:50:bob\n"));
@@ -148,7 +152,7 @@ impl Tree {
         if rng.u8(0..5) == 0 {
             node.owner = owner(rng);
         }
-        if rng.u8(0..8) == 0 && !matches!(node.kind, Kind::Link(_)) {
+        if rng.u8(0..5) == 0 && !matches!(node.kind, Kind::Link(_)) {
             node.xattrs.push(xattr(rng, &node.kind));
         }
         node
