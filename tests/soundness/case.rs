@@ -47,7 +47,7 @@ impl Case {
                 0 if states.len() > 1 => Round::Back(rng.usize(0..states.len() - 1)),
                 _ => {
                     let mut now = states[states.len() - 1].clone();
-                    let mutations = (0..rng.usize(1..4)).map(|_| {
+                    let mutations = (0..*rng.choice(&[1, 1, 1, 2, 3]).unwrap_or(&1)).map(|_| {
                         let mutation = Mutation::random(&mut rng, &now.base, &now.context, &hot);
                         mutation.apply(&mut now.base, &mut now.context);
                         mutation

@@ -148,6 +148,9 @@ fn run(rng: &mut fastrand::Rng, tree: &Tree, stage: usize, python: bool, results
     let mut further = results.to_vec();
     let mounts = if rng.u8(0..6) == 0 { vec![mount(rng, tree, stage, &mut further)] } else { Vec::new() };
     further.push("/t/copied1".into());
+    if tree.get(b"chain").is_some() {
+        further.extend((38..=42).map(|link| format!("/chain/{link}")));
+    }
     let program = Program::random(rng, language, &LooksAt { tree, further: &further });
     Step::Run { program, here: rng.u8(0..3) == 0, mounts, result: result.to_owned() }
 }

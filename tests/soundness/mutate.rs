@@ -116,6 +116,13 @@ impl Mutation {
             1 => return Change::Edit(b"etc/group".to_vec(), "root:x:0:\nbob:x:3333:\nstaff:x:51:bob\n".into()),
             2 => return Change::Put(b"opt/module/__init__.py".to_vec(), Node::file("VALUE = 'package'\n")),
             3 => return Change::Mode(b"t".to_vec(), *rng.choice(&[0o700, 0o755, 0o711, 0o2775]).unwrap_or(&0o755)),
+            4..=5 => {
+                let folder = if tree.is_dir(path) { path } else { paths::parent(path) };
+                return Change::Xattrs(folder.to_vec(), vec![xattr(rng, &Kind::Dir)]);
+            }
+            6 => return Change::Edit(b"opt/inner".to_vec(), format!("#!/bin/sh\necho {}\n", rng.u8(..)).into_bytes()),
+            7 => return Change::Edit(b"opt/loader".to_vec(), crate::elf::loader(&format!("other {}\n", rng.u8(..)))),
+            8..=10 if tree.get(b"chain").is_some() => return Change::Edit(b"chain/0".to_vec(), text(rng)),
             _ => {}
         }
         let Some(node) = tree.get(path) else {

@@ -119,6 +119,19 @@ impl LooksAt<'_> {
         rng.choice(&noted).map_or_else(|| self.file(rng), |path| [b"/", &path[..]].concat())
     }
 
+    /// Two names of one file, if there are any.
+    fn two_names(&self, rng: &mut fastrand::Rng) -> (Vec<u8>, Vec<u8>) {
+        let pairs = self.tree.paths().filter_map(|path| match &self.tree.get(path)?.kind {
+            Kind::Hard(first) => Some((path, first)),
+            _ => None,
+        });
+        let pairs: Vec<_> = pairs.collect();
+        match rng.choice(&pairs) {
+            Some((one, other)) => ([b"/", &one[..]].concat(), [b"/", &other[..]].concat()),
+            None => (self.file(rng), self.file(rng)),
+        }
+    }
+
     /// A folder, and a path relative to it.
     fn near(&self, rng: &mut fastrand::Rng) -> (Vec<u8>, Vec<u8>) {
         let there: Vec<_> = self.tree.paths().filter(|path| paths::inside(path)).collect();
@@ -169,6 +182,7 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
                 "open-tree",
                 "proc-root",
                 "proc-init-root",
+                "ring-read",
                 "open-rdwr",
                 "read",
             ];
@@ -269,6 +283,7 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
                 1 => format!("fchmodat2 {file} {octal}"),
                 2 => format!("{} {path} {owner}", pick(rng, &["chown", "lchown"])),
                 3 => format!("touch {file}"),
+                7 => format!("fchmod {file} {octal}"),
                 4 => format!("setxattr {file} user.note {value}"),
                 5 => format!("removexattr {noted} user.note"),
                 _ => format!("truncate {file} {}", rng.u8(0..4)),
@@ -290,6 +305,7 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
             1 => format!("symlink {near} {fresh}"),
             2 => format!("link {file} {fresh}"),
             3 => format!("copy {file} {fresh}"),
+            5 => format!("tmpfile {folder} {} {text}", encoded(paths::name(rng))),
             4 => format!("rename {path} {fresh}"),
             _ => format!("{} {path} {other}", pick(rng, &["rename", "exchange", "rename-new"])),
         },
@@ -301,6 +317,8 @@ fn shell(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
     let (file, fresh) = (quoted(&looks_at.file(rng)), quoted(&looks_at.fresh(rng)));
     let (folder, name) = looks_at.near(rng);
     let (folder, name, word) = (quoted(&folder), quoted(&name), quoted(&text(rng)));
+    let (name1, name2) = looks_at.two_names(rng);
+    let (name1, name2) = (quoted(&name1), quoted(&name2));
     // What a program tells of a whole folder comes in the folder's own order, which is nobody's input: it is sorted.
     let lines = [
         format!("cat {file}"),
@@ -333,6 +351,8 @@ fn shell(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
         ". /opt/sourced".to_owned(),
         "sh -c '. /opt/sourced'".to_owned(),
         format!("cmp {path} {other}"),
+        format!("[ {name1} -ef {name2} ]"),
+        format!("[ {name1} -ef {name2} ]; cp -p {name1} {name2} /w"),
         format!("echo {word} > {file}"),
         format!("echo {word} > {fresh}"),
         format!("echo {word} >> {file}"),
@@ -352,7 +372,7 @@ fn shell(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
         format!("mine {folder} && chmod -R g-w {folder} 2>&1 | sort"),
         format!("mine {folder} && chown -R 3333 {folder} 2>&1 | sort"),
         format!("touch {file}"),
-        format!("id; cat /etc/passwd | grep bob"),
+        "id; cat /etc/passwd | grep bob".to_owned(),
         format!("umask 077; mkdir {fresh}; umask 022"),
         format!("mine {folder} && mv {folder} /w/moved 2>/dev/null && ls -1 /w/moved"),
     ];

@@ -111,6 +111,9 @@ impl Tree {
             tree.grow(rng);
         }
         tree.programs(rng);
+        if rng.u8(0..8) == 0 {
+            tree.chain();
+        }
         tree
     }
 
@@ -144,7 +147,10 @@ impl Tree {
         let kind = match rng.u8(0..20) {
             0..=7 => Kind::File(text(rng)),
             8..=12 => Kind::Dir,
-            13 => Kind::Hard(rng.choice(self.paths()).cloned().unwrap_or_default()),
+            13 => {
+                let files: Vec<_> = self.paths().filter(|p| paths::inside(p) && self.is_file(p)).collect();
+                Kind::Hard(rng.choice(&files).map_or_else(|| b"t/a".to_vec(), |path| path.to_vec()))
+            }
             _ => Kind::Link(self.link_target(rng)),
         };
         let mut node = Node::new(kind);
@@ -192,6 +198,16 @@ impl Tree {
         add("opt/module.py", format!("VALUE = {}\n", rng.u8(..)).into_bytes());
         if rng.bool() {
             self.put(b"opt/to-script", Node::new(Kind::Link(b"script".to_vec())));
+        }
+    }
+
+    /// As many links in a row as the kernel follows, and a few more (path_resolution(7)).
+    fn chain(&mut self) {
+        self.put(b"chain", Node::new(Kind::Dir));
+        self.put(b"chain/0", Node::file("one"));
+        for link in 1..=42 {
+            let target = format!("{}", link - 1);
+            self.put(format!("chain/{link}").as_bytes(), Node::new(Kind::Link(target.into_bytes())));
         }
     }
 

@@ -82,6 +82,14 @@ pub fn run(op: &str, args: &[&Path]) -> Option<Saw> {
             Err(error) if error.raw_os_error() == Some(2) => Ok("was not there".into()),
             result => io(result),
         },
+        // No path says what is changed, only the call before.
+        ("fchmod", [path, mode]) => sys::open(AT_FDCWD, path, 0).and_then(|fd| {
+            let mode = u32::from_str_radix(mode.to_str().unwrap(), 8).unwrap();
+            let changed = check(unsafe { sys::fchmod(fd, mode) });
+            unsafe { sys::close(fd) };
+            did(changed)
+        }),
+        ("tmpfile", [folder, name, text]) => tmpfile(folder, name, text),
         ("lock", [path]) => lock(path),
         _ => return None,
     })
@@ -127,6 +135,21 @@ fn replace(path: &Path, text: &Path) -> Saw {
 
 fn rename(from: &Path, to: &Path, flags: u32) -> Result<i64, i32> {
     check(unsafe { sys::renameat2(AT_FDCWD, c(from).as_ptr(), AT_FDCWD, c(to).as_ptr(), flags) })
+}
+
+/// A file without a name, which gets one when it is whole (open(2), *O_TMPFILE*).
+fn tmpfile(folder: &Path, name: &Path, text: &Path) -> Saw {
+    use std::os::unix::fs::OpenOptionsExt;
+    // O_TMPFILE
+    let flags = 0o20000000 | sys::O_DIRECTORY;
+    let opened = OpenOptions::new().write(true).mode(0o640).custom_flags(flags).open(folder);
+    let mut file = opened.map_err(number)?;
+    file.write_all(text.as_os_str().as_bytes()).map_err(number)?;
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
+    let (from, to) = (c(Path::new(&format!("/proc/self/fd/{fd}"))), c(&folder.join(name)));
+    // AT_SYMLINK_FOLLOW
+    let linked = check(unsafe { sys::linkat(AT_FDCWD, from.as_ptr(), AT_FDCWD, to.as_ptr(), 0x400) });
+    linked.map(|_| "done".into())
 }
 
 /// A lock file: made if it is not there, and gone again.

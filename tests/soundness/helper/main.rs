@@ -8,6 +8,7 @@ mod change;
 mod elsewhere;
 mod look;
 mod odd;
+mod ring;
 mod sys;
 
 use std::ffi::OsStr;
@@ -51,6 +52,7 @@ pub fn run(words: &[PathBuf]) -> Saw {
         .or_else(|| change::run(op, &args))
         .or_else(|| elsewhere::run(op, &args))
         .or_else(|| odd::run(op, &args))
+        .or_else(|| ring::run(op, &args))
         .unwrap_or_else(|| panic!("there is no operation {op} with {} arguments", args.len()))
 }
 

@@ -32,6 +32,8 @@ pub const FACCESSAT2: c_long = 439;
 pub const FCHMODAT2: c_long = 452;
 
 unsafe extern "C" {
+    pub fn fchmod(fd: c_int, mode: u32) -> c_int;
+    pub fn linkat(old: c_int, from: *const c_char, new: c_int, to: *const c_char, flags: c_int) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
     pub fn openat(dir: c_int, path: *const c_char, flags: c_int, ...) -> c_int;
     pub fn close(fd: c_int) -> c_int;
