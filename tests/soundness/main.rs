@@ -8,6 +8,9 @@
 //! - `SHIPLAP_SOUNDNESS_FLOOR=n`: at least this percentage of the `RUN` steps whose parent changed must be reused (20, and 0 says
 //!   that it does not matter), for where nothing is reused nothing is shown.
 //!
+//! With `TMPDIR=/dev/shm` it is faster. What fails is made smaller, printed, and written with its contexts below
+//! `target/tmp/soundness/`.
+//!
 //! The way of a case: [`case`] and what it consists of ([`tree`], [`dockerfile`], [`programs`], [`mutate`]), [`run`] and
 //! [`compare`] in a [`lab`] with [`tools`], and [`shrink`] when it fails. What a step observes and does is in `helper/`.
 
