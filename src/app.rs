@@ -73,6 +73,8 @@ impl App {
             Command::Init(args) => commands::init::run(self, args),
             Command::Build(args) => commands::build::run(self, args).await,
             Command::Plan(args) => commands::plan::run(self, args).await,
+            Command::Why(args) => commands::why::run(self, args).await,
+            Command::Verify(args) => commands::verify::run(self, args).await,
             Command::Release(args) => commands::release::run(self, args).await,
             Command::Releases(args) => commands::releases::run(self, args),
             Command::Deploy(args) => commands::deploy::run(self, args),

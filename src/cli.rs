@@ -63,6 +63,7 @@ pub enum Command {
     Init(commands::init::Args),
     Build(commands::build::Args),
     Plan(commands::plan::Args),
+    Why(commands::why::Args),
     Release(commands::release::Args),
     Releases(commands::releases::Args),
     Deploy(commands::deploy::Args),
@@ -74,6 +75,7 @@ pub enum Command {
     Export(commands::export::Args),
     Push(commands::push::Args),
     Pull(commands::pull::Args),
+    Verify(commands::verify::Args),
     Doctor(commands::doctor::Args),
     Completions(commands::completions::Args),
 }

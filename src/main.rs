@@ -3,6 +3,7 @@
 mod app;
 mod cli;
 mod commands;
+mod explain;
 mod failure;
 mod names;
 mod output;

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use shiplap_builder::build::{Built, NOISE, Refresh, Request};
 use shiplap_builder::dockerfile::BuildOptions;
-use shiplap_builder::plan::Network;
 use shiplap_cache::Digest;
 use shiplap_manifests::config::{Config, Deploy, Image, Secret};
 use shiplap_manifests::images::{ImageCheck, ImageProblem};
@@ -33,10 +32,10 @@ pub fn request(config: &Config, image: &Image) -> Result<Request> {
         };
         secrets.insert(id.clone(), value);
     }
+    let default_noise = NOISE.iter().filter(|_| config.build.default_noise).copied();
+    let noise = default_noise.chain(config.build.noise.iter().map(String::as_str)).map(str::to_owned).collect();
+    let max_age = config.build.max_age.map(|age| age.0);
     Ok(Request {
-        context: folder.join(&image.context),
-        dockerfile: folder.join(image.dockerfile_path()),
-        dockerfile_text: None,
         options: BuildOptions {
             target: image.target.clone(),
             build_args: image.build_args.clone(),
@@ -45,19 +44,9 @@ pub fn request(config: &Config, image: &Image) -> Result<Request> {
             ..BuildOptions::default()
         },
         secrets,
-        ssh: Default::default(),
-        extra_hosts: Vec::new(),
-        network: Network::Default,
-        shm_size: None,
-        ulimits: Vec::new(),
-        labels: Default::default(),
-        no_cache: false,
-        pull: false,
-        trace: true,
-        noise: NOISE.map(str::to_owned).into(),
-        refresh: Refresh::default(),
-        explain: false,
-        verify: 0,
+        noise,
+        refresh: Refresh { max_age, ..Refresh::default() },
+        ..Request::new(folder.join(&image.context), folder.join(image.dockerfile_path()))
     })
 }
 

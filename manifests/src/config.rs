@@ -41,12 +41,55 @@ struct File {
     release: ReleaseSection,
 }
 
-/// `[build]`: how images are packed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// `[build]`: how images are built and packed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct BuildSection {
     /// How layers are compressed.
     pub compression: Compression,
+    /// Files that only log or stamp, left out of the layers of `RUN` steps beside those that always are; patterns of a .dockerignore.
+    pub noise: Vec<String>,
+    /// Whether those that always are left out are.
+    pub default_noise: bool,
+    /// How old a result of a step that used the network may become: `12h`, `7d`, ... Left out: any age.
+    pub max_age: Option<Age>,
+}
+
+impl Default for BuildSection {
+    fn default() -> Self {
+        Self { compression: Compression::default(), noise: Vec::new(), default_noise: true, max_age: None }
+    }
+}
+
+/// A length of time, as `90m`, `12h`, `7d` or `2w`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Age(pub std::time::Duration);
+
+impl TryFrom<String> for Age {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no length of time: write it as 90m, 12h, 7d or 2w");
+        let unit = text.chars().last().ok_or_else(wrong)?;
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 60 * 60,
+            'd' => 24 * 60 * 60,
+            'w' => 7 * 24 * 60 * 60,
+            _ => return Err(wrong()),
+        };
+        let number: u64 = text[..text.len() - 1].trim().parse().map_err(|_| wrong())?;
+        let seconds = number.checked_mul(seconds).ok_or_else(wrong)?;
+        Ok(Self(std::time::Duration::from_secs(seconds)))
+    }
+}
+
+impl From<Age> for String {
+    fn from(age: Age) -> Self {
+        format!("{}s", age.0.as_secs())
+    }
 }
 
 /// How layers are compressed.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
-use shiplap_builder::build::{Built, Outcome, StepInfo};
+use shiplap_builder::build::{Built, Forecast, Outcome, Request, StepInfo};
 use shiplap_cache::ImageId;
+use shiplap_manifests::config::Image;
 use shiplap_manifests::names::ImageName;
 use shiplap_registry::{Compression, Images, PackOptions, Reference};
 
@@ -72,6 +73,37 @@ pub fn only_instance(app: &App) -> Result<String> {
             names.join(", ")
         ))),
     }
+}
+
+/// The builds that a command line means, each with the image of the instance that it makes.
+pub fn requests(app: &App, given: Option<&str>, flags: &Flags) -> Result<Vec<(Option<ImageName>, Request)>> {
+    match what(app, given)? {
+        What::Directory(context) => Ok(vec![(None, flags.request(&context)?)]),
+        What::Instance(name) => {
+            flags.refuse_for_instance()?;
+            let config = app.need_config()?;
+            let images = &config.instance(&name)?.1.image;
+            let request = |image: &Image| flags.adjust(request(&config, image)?);
+            images.iter().map(|(name, image)| Ok((Some(name.clone()), request(image)?))).collect()
+        }
+    }
+}
+
+/// What builds would do.
+pub async fn forecasts(app: &App, given: Option<&str>, flags: &Flags) -> Result<Vec<(Option<ImageName>, Forecast)>> {
+    let images = app.images()?;
+    let mut forecasts = Vec::new();
+    for (image, request) in requests(app, given, flags)? {
+        let (dockerfile, text) = (request.dockerfile.clone(), request.dockerfile_text.clone());
+        let watch = app.progress.watch(image.as_ref().map(ImageName::as_str));
+        let forecast = app.builder(&images).forecast(request, watch).await.map_err(|error| {
+            let text = text.unwrap_or_else(|| std::fs::read_to_string(&dockerfile).unwrap_or_default());
+            build_failure(error, &dockerfile, &text)
+        })?;
+        forecasts.push((image, forecast));
+    }
+    app.progress.finish();
+    Ok(forecasts)
 }
 
 /// The result of one image, for `--json`.
@@ -157,7 +189,7 @@ fn local_name(instance: &shiplap_manifests::names::InstanceName, image: &ImageNa
 pub async fn build(
     app: &App,
     images: &Images,
-    request: shiplap_builder::build::Request,
+    request: Request,
     image: Option<&str>,
 ) -> Result<Built> {
     let (dockerfile, text) = (request.dockerfile.clone(), request.dockerfile_text.clone());

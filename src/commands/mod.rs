@@ -16,3 +16,5 @@ pub mod releases;
 pub mod rollback;
 pub mod status;
 pub mod tags;
+pub mod verify;
+pub mod why;

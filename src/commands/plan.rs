@@ -3,16 +3,20 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
-use shiplap_builder::build::{Decision, Forecast, StepInfo};
+use shiplap_builder::build::{Decision, StepInfo};
+use shiplap_builder::plan::Warning;
+use shiplap_cache::StepResult;
 use shiplap_manifests::names::ImageName;
 
-use super::build::{Flags, What, what};
+use super::build::{Flags, forecasts};
 use crate::app::App;
-use crate::failure::{Result, build_failure};
-use crate::release_images::request;
-use crate::{output, table};
+use crate::failure::Result;
+use crate::{explain, output, table};
 
 /// Say what a build would do, and why; build nothing
+///
+/// Each step is cached (nothing below it changed), reused (what changed below it is nothing that it reads), to run, or open: it reads
+/// what a step before it would make anew. A step that runs is taken to change the files that it changed the last time.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A directory, or an instance of shiplap.toml
@@ -26,7 +30,7 @@ pub struct Args {
 struct Report {
     image: Option<ImageName>,
     steps: Vec<Step>,
-    warnings: Vec<shiplap_builder::plan::Warning>,
+    warnings: Vec<Warning>,
 }
 
 #[derive(Debug, Serialize)]
@@ -38,31 +42,11 @@ struct Step {
 }
 
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
-    let mut requests = Vec::new();
-    match what(app, args.what.as_deref())? {
-        What::Directory(context) => requests.push((None, args.flags.request(&context)?)),
-        What::Instance(name) => {
-            args.flags.refuse_for_instance()?;
-            let config = app.need_config()?;
-            for (image, settings) in &config.instance(&name)?.1.image {
-                requests.push((Some(image.clone()), args.flags.adjust(request(&config, settings)?)?));
-            }
-        }
-    }
-    let images = app.images()?;
     let mut reports = Vec::new();
-    for (image, request) in requests {
-        let dockerfile = request.dockerfile.clone();
-        let watch = app.progress.watch(image.as_ref().map(ImageName::as_str));
-        let forecast = app.builder(&images).forecast(request, watch).await;
-        let Forecast { steps, warnings } = forecast.map_err(|error| {
-            let text = std::fs::read_to_string(&dockerfile).unwrap_or_default();
-            build_failure(error, &dockerfile, &text)
-        })?;
-        let steps = steps.into_iter().map(|(info, decision)| Step { info, decision }).collect();
-        reports.push(Report { image, steps, warnings });
+    for (image, forecast) in forecasts(app, args.what.as_deref(), &args.flags).await? {
+        let steps = forecast.steps.into_iter().map(|(info, decision)| Step { info, decision }).collect();
+        reports.push(Report { image, steps, warnings: forecast.warnings });
     }
-    app.progress.finish();
     if app.global.json {
         output::json(&serde_json::json!({ "images": reports }))?;
         return Ok(ExitCode::SUCCESS);
@@ -79,20 +63,40 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
 fn show(steps: &[Step]) {
     let row = |step: &Step| {
         let (word, why) = match &step.decision {
-            Decision::Cached => ("cached", String::new()),
-            Decision::Reused => ("reused", String::new()),
-            Decision::Run { why } => ("run", why.clone()),
-            Decision::Open => ("open", "depends on a step before it".to_owned()),
+            Decision::Cached { last } => ("cached", notes(last)),
+            Decision::Reused { last } => ("reused", notes(last)),
+            Decision::Run { why } => ("run", explain::short(why)),
+            Decision::Open { why } => ("open", why.clone()),
         };
-        let text: String = step.info.text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(64).collect();
+        let text: String = step.info.text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(48).collect();
         vec![word.to_owned(), step.info.stage.clone(), step.info.at.line_start.to_string(), text, why]
     };
     table::print(&["", "STAGE", "LINE", "STEP", "WHY"], &steps.iter().map(row).collect::<Vec<_>>());
     let count = |wanted: fn(&Decision) -> bool| steps.iter().filter(|step| wanted(&step.decision)).count();
-    let reused = count(|d| matches!(d, Decision::Cached | Decision::Reused));
+    let reused = count(|d| matches!(d, Decision::Cached { .. } | Decision::Reused { .. }));
     output::line(&format!(
         "{reused} reused, {} to run, {} open",
         count(|d| matches!(d, Decision::Run { .. })),
-        count(|d| *d == Decision::Open)
+        count(|d| matches!(d, Decision::Open { .. }))
     ));
+    let reasons = steps.iter().filter_map(|step| match &step.decision {
+        Decision::Run { why } => Some(why),
+        _ => None,
+    });
+    let totals: Vec<_> = explain::totals(reasons).iter().map(|(input, n)| format!("{} ({n})", input.words())).collect();
+    if !totals.is_empty() {
+        output::line(&format!("steps that run, by what changed: {}", totals.join(", ")));
+    }
+}
+
+/// What a reused result is worth knowing.
+fn notes(last: &StepResult) -> String {
+    let mut notes = Vec::new();
+    if last.network {
+        notes.push(format!("from the network, {}", explain::age(last.created)));
+    }
+    if let Some(why) = &last.untraced {
+        notes.push(format!("untraced: {why}"));
+    }
+    notes.join("; ")
 }

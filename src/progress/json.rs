@@ -18,6 +18,7 @@ impl Face for Json {
             }
             Event::Fetched { what } => json!({"event": "fetched", "image": build.image, "what": what}),
             Event::Planned { steps } => json!({"event": "planned", "image": build.image, "steps": steps}),
+            Event::Explained { step: id, why } => merge(step("explained", id), json!({"why": why})),
             Event::Started(id) => step("started", id),
             Event::Output { step: id, stream, bytes } => {
                 let stream = if *stream == Stream::Stdout { "stdout" } else { "stderr" };

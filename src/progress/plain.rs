@@ -6,7 +6,7 @@ use shiplap_builder::build::{Event, Outcome, StepId};
 use shiplap_registry::Event as Transfer;
 
 use super::{Build, Face};
-use crate::output;
+use crate::{explain, output};
 
 #[derive(Default)]
 pub(super) struct Plain {
@@ -19,6 +19,11 @@ impl Face for Plain {
         match event {
             Event::Fetching { what, bytes: None } => eprintln!("{what}"),
             Event::Fetching { .. } | Event::Fetched { .. } | Event::Planned { .. } => {}
+            Event::Explained { step, why } => {
+                for line in explain::long(why, true) {
+                    eprintln!("{} WHY {line}", build.label(*step));
+                }
+            }
             Event::Started(step) => eprintln!("{} {}", build.label(*step), build.text(*step)),
             Event::Output { step, bytes, .. } => {
                 let partial = self.partial.entry((build.image.clone(), *step)).or_default();

@@ -9,7 +9,7 @@ use shiplap_cache::Digest;
 use shiplap_registry::Event as Transfer;
 
 use super::{Build, Face};
-use crate::output;
+use crate::{explain, output};
 
 /// How much of a step's output is kept to be shown when it fails.
 const KEPT: usize = 400;
@@ -80,6 +80,10 @@ impl Face for Tty {
                 }
             }
             Event::Planned { .. } => {}
+            Event::Explained { step, why } => {
+                self.say(&format!("  {} {}", build.label(*step), clip(&build.text(*step), 90)));
+                explain::long(why, true).iter().for_each(|line| self.say(&format!("      {line}")));
+            }
             Event::Started(step) => {
                 let bar = self.bar(STEP);
                 bar.set_prefix(build.label(*step));

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shiplap_builder::build::{BuildError, Builder, Built, Request, Unwatched};
-use shiplap_builder::dockerfile::BuildOptions;
 use shiplap_builder::plan::Network;
 use shiplap_builder::sandbox::{Cancel, Sandbox};
 use shiplap_cache::{Store, Tree};
@@ -98,19 +97,10 @@ impl Lab {
 
     fn build(&self, images: &Images, context: &Path, dockerfile: &str, no_cache: bool) -> Ended {
         let request = Request {
-            context: context.to_owned(),
-            dockerfile: context.join("Dockerfile"),
             dockerfile_text: Some(dockerfile.to_owned()),
-            options: BuildOptions::default(),
-            secrets: Default::default(),
-            ssh: Default::default(),
-            extra_hosts: Vec::new(),
             network: Network::None,
-            shm_size: None,
-            ulimits: Vec::new(),
-            labels: Default::default(),
             no_cache,
-            pull: false,
+            ..Request::new(context, context.join("Dockerfile"))
         };
         let cancel = Cancel::new().unwrap();
         let sandbox = Sandbox::program(env!("CARGO_BIN_EXE_shiplap"));

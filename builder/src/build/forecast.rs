@@ -11,7 +11,7 @@ use shiplap_cache::{LayerIndex, Stack, StepResult, Tree, TreePath};
 
 use super::copy::{self, Picked};
 use super::error::StepError;
-use super::events::{Outcome, StepId};
+use super::events::StepId;
 use super::explain::{self, Why, assumed_inputs};
 use super::files::Item;
 use super::key::Keyed;
@@ -64,12 +64,8 @@ pub(super) async fn step(
                 run.decided(id, Decision::Open { why });
             }
             None => {
-                let (decision, outcome) = match found.same_parent {
-                    true => (Decision::Cached { last: last.clone() }, Outcome::Cached),
-                    false => (Decision::Reused { last: last.clone() }, Outcome::Reused),
-                };
-                run.decided(id, decision);
-                run.finished(id, outcome);
+                let (same, last) = (found.same_parent, last.clone());
+                run.decided(id, if same { Decision::Cached { last } } else { Decision::Reused { last } });
             }
         }
         return Ok(Some(last));
@@ -81,7 +77,7 @@ pub(super) async fn step(
     }
     run.decided(id, Decision::Run { why });
     let layer = match made {
-        Some((index, places)) => Some(run.imagine(index, places)),
+        Some((index, _)) => Some(run.imagine(index)),
         None => explain::last_result(run, id, keyed)?.map(|last| {
             last.layer.into_iter().for_each(|layer| run.assume(layer, id));
             last.layer
@@ -106,6 +102,9 @@ pub(super) fn why(
         return Ok((Why::asked("--no-cache"), made(run, work, &tree)?));
     }
     let made = made(run, work, &tree)?;
+    if let Some((index, places)) = &made {
+        run.place(index.id(), places);
+    }
     let why = explain::why(run, id, keyed, &tree, made.as_ref().map(|(index, _)| index))?;
     Ok((why, made))
 }

@@ -103,6 +103,32 @@ pub struct Request {
     pub verify: usize,
 }
 
+impl Request {
+    /// A build of a directory with nothing special about it.
+    pub fn new(context: impl Into<PathBuf>, dockerfile: impl Into<PathBuf>) -> Self {
+        Self {
+            context: context.into(),
+            dockerfile: dockerfile.into(),
+            dockerfile_text: None,
+            options: BuildOptions::default(),
+            secrets: BTreeMap::new(),
+            ssh: BTreeMap::new(),
+            extra_hosts: Vec::new(),
+            network: Network::Default,
+            shm_size: None,
+            ulimits: Vec::new(),
+            labels: BTreeMap::new(),
+            no_cache: false,
+            pull: false,
+            trace: true,
+            noise: NOISE.map(str::to_owned).into(),
+            refresh: Refresh::default(),
+            explain: false,
+            verify: 0,
+        }
+    }
+}
+
 /// Which steps that used the network run again.
 #[derive(Debug, Clone, Default)]
 pub struct Refresh {
@@ -355,14 +381,14 @@ impl Run {
         lock(&self.assumed).iter().map(|(layer, step)| (store.layer_dir(layer), *step)).collect()
     }
 
-    /// A layer that would be made, by its index and where its files are now.
-    pub(crate) fn imagine(&self, index: LayerIndex, places: HashMap<TreePath, PathBuf>) -> Option<LayerId> {
-        if index.is_empty() {
-            return None;
-        }
-        let layer = self.builder.store().imagine(index);
-        lock(&self.imagined).insert(layer, places);
-        Some(layer)
+    /// A layer that would be made, if it would hold anything.
+    pub(crate) fn imagine(&self, index: LayerIndex) -> Option<LayerId> {
+        (!index.is_empty()).then(|| self.builder.store().imagine(index))
+    }
+
+    /// Tells where the files of a layer are that is not made yet.
+    pub(crate) fn place(&self, layer: LayerId, places: &HashMap<TreePath, PathBuf>) {
+        lock(&self.imagined).insert(layer, places.clone());
     }
 
     /// Where a file of a layer is on this machine.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use shiplap_builder::build::{NOISE, Refresh, Request, StepSelector};
+use shiplap_builder::build::{Request, StepSelector};
 use shiplap_builder::dockerfile::BuildOptions;
 use shiplap_builder::plan::{BuildContext, Network, Platform};
 
@@ -62,6 +62,9 @@ pub struct Flags {
     /// times
     #[arg(long, value_name = "network[=STEP]")]
     pub refresh: Vec<String>,
+    /// Say why each step that runs does
+    #[arg(long)]
+    pub explain: bool,
     /// Push the image under its names
     #[arg(long)]
     pub push: bool,
@@ -134,24 +137,14 @@ impl Flags {
             ..BuildOptions::default()
         };
         self.adjust(Request {
-            context: context.to_owned(),
-            dockerfile,
             dockerfile_text: text,
             options,
             secrets: self.secrets()?,
             ssh: self.agents()?,
             extra_hosts: self.hosts()?,
-            network: Network::Default,
             shm_size: self.shm_size.as_deref().map(shm_size).transpose()?,
-            ulimits: Vec::new(),
             labels: self.label.iter().map(|text| pair("--label", text)).collect::<Result<_>>()?,
-            no_cache: false,
-            pull: false,
-            trace: true,
-            noise: NOISE.map(str::to_owned).into(),
-            refresh: Refresh::default(),
-            explain: false,
-            verify: 0,
+            ..Request::new(context, dockerfile)
         })
     }
 
@@ -171,7 +164,7 @@ impl Flags {
             }
         }
         let (no_cache, pull, trace) = (self.no_cache, self.pull, !self.no_trace);
-        Ok(Request { network, no_cache, pull, trace, refresh, ..request })
+        Ok(Request { network, no_cache, pull, trace, refresh, explain: self.explain, ..request })
     }
 
     /// What shiplap.toml says for an instance cannot be said on the command line too.

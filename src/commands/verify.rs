@@ -1,0 +1,85 @@
+//! `shiplap verify`
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+use shiplap_builder::build::{Request, StepInfo, Verdict};
+use shiplap_manifests::names::ImageName;
+
+use super::build::{Flags, build, requests};
+use crate::app::App;
+use crate::failure::{Failure, Kind, Result};
+use crate::output;
+
+/// How many paths of a difference are shown.
+const SHOWN: usize = 10;
+
+/// Run reused steps again and compare what they make with what is reused
+///
+/// Builds as `shiplap build` does, and runs each reused RUN step once more on the tree that it stands on. Where the result differs it
+/// runs a second time: what differs between these two is not deterministic, what they agree on and the reused layer lacks is stale. A stale
+/// result is dropped, what was made now takes its place, and the command ends with 1.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A directory, or an instance of shiplap.toml
+    #[arg(value_name = "DIR|INSTANCE")]
+    what: Option<String>,
+    /// Look at steps (what else there is to verify is checked whenever it is read)
+    #[arg(long, required = true)]
+    steps: bool,
+    /// Only so many of them, the first that come
+    #[arg(long, value_name = "N")]
+    sample: Option<usize>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Serialize)]
+struct Judged {
+    image: Option<ImageName>,
+    #[serde(flatten)]
+    info: StepInfo,
+    #[serde(flatten)]
+    verdict: Verdict,
+}
+
+pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
+    let images = app.images()?;
+    let mut judged = Vec::new();
+    for (image, request) in requests(app, args.what.as_deref(), &args.flags)? {
+        let request = Request { verify: args.sample.unwrap_or(usize::MAX), ..request };
+        let built = build(app, &images, request, image.as_ref().map(ImageName::as_str)).await?;
+        for (info, verdict) in built.verdicts {
+            judged.push(Judged { image: image.clone(), info, verdict });
+        }
+    }
+    app.progress.finish();
+    let stale = judged.iter().filter(|judged| matches!(judged.verdict, Verdict::Stale { .. })).count();
+    if app.global.json {
+        output::json(&serde_json::json!({ "steps": judged }))?;
+    } else {
+        judged.iter().for_each(show);
+        output::line(&format!("{} steps run again, {stale} stale", judged.len()));
+    }
+    match stale {
+        0 => Ok(ExitCode::SUCCESS),
+        n => Err(Failure::new(Kind::Failed, format!("{n} stale results were dropped"))
+            .hint("this is a bug of Shiplap: please report the steps and the paths above")),
+    }
+}
+
+fn show(judged: &Judged) {
+    let (word, paths) = match &judged.verdict {
+        Verdict::Same => ("same", &[][..]),
+        Verdict::NotDeterministic { paths } => ("not deterministic", paths.as_slice()),
+        Verdict::Stale { paths } => ("STALE", paths.as_slice()),
+    };
+    let text: String = judged.info.text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(70).collect();
+    output::line(&format!("{word}: {}:{} {text}", judged.info.stage, judged.info.at.line_start));
+    for path in paths.iter().take(SHOWN) {
+        output::line(&format!("  {path}"));
+    }
+    if paths.len() > SHOWN {
+        output::line(&format!("  and {} more", paths.len() - SHOWN));
+    }
+}
