@@ -78,12 +78,12 @@ impl Lab {
     }
 
     /// The files of an image of the store that reuses.
-    pub fn reused_tree(&self, built: &Built) -> Tree {
+    pub fn reused_tree(&self, built: &Built) -> Arc<Tree> {
         self.kept.store().tree(&built.image.layers).unwrap()
     }
 
     /// The files of an image of the other store.
-    pub fn forced_tree(&self, built: &Built) -> Tree {
+    pub fn forced_tree(&self, built: &Built) -> Arc<Tree> {
         self.forced.store().tree(&built.image.layers).unwrap()
     }
 
