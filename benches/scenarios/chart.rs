@@ -37,7 +37,7 @@ text { fill: #f0f6fc; }
 }
 ";
 
-/// Draws the scenarios that all sides took part in.
+/// Draws the scenarios that compare the sides.
 pub fn draw(report: &Report) -> String {
     let names: Vec<&str> = report.machine.sides.iter().map(|side| side.name).collect();
     let timed = |outcome: &&Outcome| outcome.sides.iter().any(|side| side.best.is_some() && names.contains(&side.side));

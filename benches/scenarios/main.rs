@@ -20,9 +20,11 @@
 //! Before a warm build all sides have just built the tree without the edit, and no two rounds make the same edit. Sides take
 //! turns, beginning with another one each round, and the ratio of their fastest runs is what counts.
 //!
-//! The variables hold commands, which may have arguments; a side whose variable is missing is left out. Docker needs buildx. The
-//! base image's tar must not be compressed. `--rounds` is 3 without the option, and 1 for `cold`. All scenarios with all sides
-//! take an hour or two, and some ten gigabytes.
+//! The variables hold commands, which may have arguments; a side whose variable is missing is left out. Docker needs buildx.
+//! Buildah's own variables reach it: its runtime `crun` wants no control groups but those of version 2, and where there are others
+//! `BUILDAH_RUNTIME=runc` helps. The base image's tar must not be compressed.
+//!
+//! `--rounds` is 3 without the option, and 1 for `cold`. All scenarios with all sides take an hour or two, and tens of gigabytes.
 //!
 //! `scenarios.json` and `scenarios.svg` go to `--out` (default `target/scenarios`). The builders work in a temporary folder in it,
 //! so an engine in a container must see that folder under the same name. **`cold` empties the build caches of Docker and Buildah**,
@@ -62,7 +64,7 @@ struct Options {
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/scenarios"))]
     out: PathBuf,
     /// Only these sides, of those that the environment has
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     sides: Vec<String>,
     /// What `cargo bench` adds
     #[arg(long, hide = true)]
@@ -120,7 +122,8 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<bool> {
     std::fs::create_dir_all(&options.out).map_err(|e| format!("{}: {e}", options.out.display()))?;
     let out = options.out.canonicalize().map_err(|e| format!("{}: {e}", options.out.display()))?;
-    let work = tempfile::tempdir_in(&out).map_err(|e| format!("{}: {e}", out.display()))?;
+    let work =
+        tempfile::Builder::new().prefix("work-").tempdir_in(&out).map_err(|e| format!("{}: {e}", out.display()))?;
     let base = std::env::var_os("SHIPLAP_BENCH_BASE").ok_or("SHIPLAP_BENCH_BASE names no tar of scripts/base-image")?;
     let site = site::Site::new(work.path(), base.as_ref())?;
     let mut sides: Vec<Box<dyn side::Side>> = vec![Box::new(Shiplap::new(work.path()))];

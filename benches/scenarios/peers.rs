@@ -107,6 +107,16 @@ impl Side for Docker {
 struct Buildah(Program);
 
 impl Buildah {
+    /// With images of single steps kept, as the others do.
+    fn timed(&self, flags: &[&str], site: &Site) -> Result<Run> {
+        // It wants to raise what a step may have above what we may, which not every root can.
+        let limits =
+            "for r in nofile:$(ulimit -Hn) nproc:$(ulimit -Hu); do echo --ulimit=${r%:*}=${r#*:}:${r#*:}; done";
+        let limits = output(Command::new("bash").args(["-c", limits]))?.replace("unlimited", "-1");
+        let limits: Vec<&str> = limits.lines().collect();
+        self.0.timed(&[&["build", "--layers", "--pull=never"], limits.as_slice(), flags].concat(), site)
+    }
+
     /// Images without a name, among them those of single steps, and the caches that steps mount.
     fn prune(&self) -> Result<()> {
         self.0.run(["prune", "--force"]).map(drop)
@@ -122,7 +132,10 @@ impl Side for Buildah {
         let version = self.0.run(["version"])?;
         let line = version.lines().find_map(|line| line.strip_prefix("Version:")).unwrap_or(&version);
         let info: serde_json::Value = serde_json::from_str(&self.0.run(["info"])?)?;
-        Ok(format!("{}, {}", line.trim(), info["store"]["GraphDriverName"].as_str().unwrap_or("unknown driver")))
+        let driver = info["store"]["GraphDriverName"].as_str().unwrap_or("unknown driver");
+        // How steps run is chosen by Buildah's own variables, which reach it from here.
+        let chosen = ["BUILDAH_ISOLATION", "BUILDAH_RUNTIME"].into_iter().filter_map(|name| std::env::var(name).ok());
+        Ok([vec![line.trim().to_owned(), driver.to_owned()], chosen.collect()].concat().join(", "))
     }
 
     fn set_base(&mut self, site: &Site, base: &Base) -> Result<()> {
@@ -142,13 +155,13 @@ impl Side for Buildah {
     }
 
     fn build(&mut self, site: &Site) -> Result<Run> {
-        self.0.timed(&["build", "--layers", "--pull=never"], site)
+        self.timed(&[], site)
     }
 
     fn build_cold(&mut self, site: &Site) -> Result<Run> {
         self.0.remove(&["rmi", "--force"], &[IMAGE.to_owned()]);
         self.prune()?;
-        self.0.timed(&["build", "--layers", "--pull=never", "--no-cache"], site)
+        self.timed(&["--no-cache"], site)
     }
 
     fn clean(&mut self) {

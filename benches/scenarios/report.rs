@@ -136,13 +136,18 @@ impl fmt::Display for Outcome {
                     None => writeln!(f)?,
                 }
             }
-            error.iter().try_for_each(|why| writeln!(f, "  {side:22} failed: {}", why.trim_end()))?;
+            error.iter().try_for_each(|why| writeln!(f, "  {side:22} failed: {}", last_line(why)))?;
         }
         if let Some(Equality { paths, left_out, differences }) = &self.equality {
             writeln!(f, "  {paths} paths compared, {left_out} left out, {} differ", differences.len())?;
             differences.iter().take(SHOWN).try_for_each(|line| writeln!(f, "    {line}"))?;
         }
         self.note.iter().try_for_each(|note| writeln!(f, "  {note}"))?;
-        self.error.iter().try_for_each(|why| writeln!(f, "  failed: {}", why.trim_end()))
+        self.error.iter().try_for_each(|why| writeln!(f, "  failed: {}", last_line(why)))
     }
+}
+
+/// Where programs say what is wrong. All of it is in the JSON.
+fn last_line(text: &str) -> &str {
+    text.trim_end().lines().next_back().unwrap_or_default()
 }
