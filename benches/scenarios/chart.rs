@@ -109,11 +109,13 @@ fn bar(side: usize, x: f64, y: f64, width: f64, height: f64) -> Rectangle {
 fn figures(side: &Times) -> String {
     let Some(best) = side.best else { return "failed".to_owned() };
     let seconds = match best {
+        ..1.0 => format!("{best:.3} s"),
         ..10.0 => format!("{best:.2} s"),
         ..100.0 => format!("{best:.1} s"),
         _ => format!("{best:.0} s"),
     };
     match side.ratio {
+        Some(ratio) if ratio >= 10.0 => format!("{seconds}  ({ratio:.0}×)"),
         Some(ratio) if ratio != 1.0 => format!("{seconds}  ({ratio:.1}×)"),
         _ => seconds,
     }

@@ -128,7 +128,7 @@ impl fmt::Display for Outcome {
         writeln!(f, "{}", self.scenario)?;
         for Times { side, best, median, ratio, runs, error } in &self.sides {
             if let (Some(best), Some(median), Some(ratio)) = (best, median, ratio) {
-                write!(f, "  {side:22} best {best:8.2} s  median {median:8.2} s  {ratio:7.2}x  of {}", runs.len())?;
+                write!(f, "  {side:22} best {best:9.3} s  median {median:9.3} s  {ratio:7.2}x  of {}", runs.len())?;
                 // Of the fastest run, as the times are.
                 let fastest = runs.iter().min_by(|a, b| a.seconds.total_cmp(&b.seconds));
                 match fastest.and_then(|run| run.steps) {
@@ -136,18 +136,20 @@ impl fmt::Display for Outcome {
                     None => writeln!(f)?,
                 }
             }
-            error.iter().try_for_each(|why| writeln!(f, "  {side:22} failed: {}", last_line(why)))?;
+            error.iter().try_for_each(|why| writeln!(f, "  {side:22} failed: {}", gist(why)))?;
         }
         if let Some(Equality { paths, left_out, differences }) = &self.equality {
             writeln!(f, "  {paths} paths compared, {left_out} left out, {} differ", differences.len())?;
             differences.iter().take(SHOWN).try_for_each(|line| writeln!(f, "    {line}"))?;
         }
         self.note.iter().try_for_each(|note| writeln!(f, "  {note}"))?;
-        self.error.iter().try_for_each(|why| writeln!(f, "  failed: {}", last_line(why)))
+        self.error.iter().try_for_each(|why| writeln!(f, "  failed: {}", gist(why)))
     }
 }
 
-/// Where programs say what is wrong. All of it is in the JSON.
-fn last_line(text: &str) -> &str {
-    text.trim_end().lines().next_back().unwrap_or_default()
+/// The line that says what is wrong. All of it is in the JSON.
+fn gist(text: &str) -> &str {
+    let error = |line: &&str| line.get(..5).is_some_and(|begin| begin.eq_ignore_ascii_case("error"));
+    let last = || text.trim_end().lines().next_back();
+    text.lines().rev().find(error).or_else(last).unwrap_or_default()
 }

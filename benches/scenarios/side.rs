@@ -45,7 +45,7 @@ pub trait Side {
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} s", self.seconds)?;
+        write!(f, "{:.3} s", self.seconds)?;
         self.steps.iter().try_for_each(|steps| write!(f, ", {steps}"))
     }
 }
