@@ -7,6 +7,7 @@
 mod add;
 mod base;
 mod campus;
+mod campus_noise;
 mod config;
 mod copy;
 mod engine;

@@ -7,27 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use super::campus_noise::{differs, without_times};
 use super::engine::{Engine, chosen};
 use super::{config_of, succeeded, tree};
 use crate::common::{Home, sh};
 
 const BASE: &str = "campus/base:bookworm";
-
-/// What differs between two builds by one builder too; `examples/campus/README.md` says why.
-fn differs(path: &str) -> bool {
-    let dist_info = path.starts_with("openedx/venv/") && path.contains("/campus_") && path.contains(".dist-info/");
-    path.starts_with("openedx/.npm/_logs")
-        || path.starts_with("openedx/.cache/python-entrypoints/")
-        || path.starts_with("tmp/node-compile-cache")
-        || (dist_info && (path.ends_with("/uv_cache.json") || path.ends_with("/RECORD")))
-}
-
-/// Time and size of the source are in the header of compiled Python.
-fn without_times(path: &str, content: &mut [u8]) {
-    if path.ends_with(".pyc") && content.len() >= 16 {
-        content[4..16].fill(0);
-    }
-}
 
 struct Campus {
     engine: &'static Engine,
