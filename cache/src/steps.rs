@@ -29,7 +29,7 @@ pub struct StepResult {
     pub created: i64,
     /// How long it took, in milliseconds.
     pub millis: u64,
-    /// Whether it opened a network socket: what it made depends on more than its inputs.
+    /// Whether it spoke to the network: what it made depends on more than its inputs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub network: bool,
     /// Why its whole parent is its input, if so.

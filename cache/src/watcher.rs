@@ -99,6 +99,11 @@ impl<'a> Watcher<'a> {
         is
     }
 
+    /// Whether a path is known to be a directory, and noted.
+    pub fn knows_folder(&self, path: &TreePath) -> bool {
+        self.folders.get(path) == Some(&true)
+    }
+
     /// What is at a path that leads through no link. Nothing is noted.
     pub fn find(&self, path: &TreePath) -> Option<Found> {
         self.tree.find(path)

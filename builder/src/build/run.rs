@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::fs::{FlockOperation, flock};
 use shiplap_cache::{ContentHash, IndexBuilder, LayerId, PendingLayer, Question, Stack, Tree, TreePath};
@@ -361,6 +362,7 @@ pub(crate) fn carry_out(
     output: &mut (dyn FnMut(Stream, &[u8]) + Send),
 ) -> Result<(Option<LayerId>, Trace), StepError> {
     let tracer = tracer(spec, parent);
+    let began = Instant::now();
     let exit = std::thread::scope(|scope| {
         builder.sandbox.run_traced(spec, output, &builder.cancel, &mut |listener| match listener {
             Ok(listener) => tracer.follow(scope, listener),
@@ -372,12 +374,15 @@ pub(crate) fn carry_out(
         Exit::NotStarted { code, message } => return Err(StepError::NotStarted { code, message }),
         exit => return Err(StepError::Exit { code: exit.code() }),
     }
+    let ran = began.elapsed();
     noise::clean(&pending.upper(), &noise::rules(&request.noise)?)?;
     let layer = builder.store().commit_layer(pending, parent)?;
     let trace = match &layer {
         Some(layer) => tracer.finish(&*builder.store().index(layer)?),
         None => tracer.finish(&IndexBuilder::default().finish()?),
     };
+    let (calls, paths) = (trace.calls, trace.set.observations().len());
+    tracing::debug!(?ran, kept = ?began.elapsed() - ran, calls, paths, "ran");
     Ok((layer, trace))
 }
 

@@ -322,7 +322,6 @@ fn execute(
     let (layer, set) = match work {
         Work::Run { mounted } => {
             let (layer, trace) = run_command(run, id, mounted.as_deref().unwrap_or_default(), stack, &parent)?;
-            tracing::debug!(step = ?id, calls = trace.calls, "traced");
             seen = trace.result();
             (layer, trace.set)
         }

@@ -39,9 +39,7 @@ pub(super) enum Call {
     OpenHow { dir: c_int, path: u64, how: u64 },
     /// Lists an open directory.
     List(c_int),
-    /// Opens a network socket.
-    Network,
-    /// Binds or connects a socket; of one of this machine the address is a path.
+    /// Binds a socket, connects it or sends to an address. Of a socket of this machine that is a path.
     Address { address: u64, length: u64 },
     /// A call that the filter should not have told.
     Unknown,
@@ -232,8 +230,8 @@ impl Call {
             libc::SYS_fanotify_mark => one(at(3, 4), true, Exists),
             libc::SYS_name_to_handle_at => one(at(0, 1), number(4) & libc::AT_SYMLINK_FOLLOW != 0, Exists),
             libc::SYS_getdents64 => Self::List(number(0)),
-            libc::SYS_socket => Self::Network,
             libc::SYS_bind | libc::SYS_connect => Self::Address { address: data.args[1], length: data.args[2] },
+            libc::SYS_sendto => Self::Address { address: data.args[4], length: data.args[5] },
             _ => Self::Unknown,
         }
     }

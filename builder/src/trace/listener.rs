@@ -126,31 +126,41 @@ fn note(listener: BorrowedFd<'_>, recorder: &Mutex<Recorder<'_>>, call: &seccomp
                 recorder.ask_open(&tree_path(&path), Question::Listing);
             }
         }
-        Call::Network => {
-            let mut recorder = lock(recorder);
-            recorder.network = true;
-            recorder.calls += 1;
-        }
-        Call::Address { address, length } => unix_socket(recorder, caller, address, length)?,
+        Call::Address { address, length } => socket(recorder, caller, address, length)?,
         Call::Unknown => {}
     }
     Ok(())
 }
 
-/// A socket of this machine has a path: whether something is there is asked.
-fn unix_socket(recorder: &Mutex<Recorder<'_>>, caller: Caller, address: u64, length: u64) -> io::Result<()> {
-    const FAMILY: usize = 2;
+/// A socket of this machine has a path, and whether something is there is asked. One of the network marks the step, unless it stays on
+/// this machine.
+fn socket(recorder: &Mutex<Recorder<'_>>, caller: Caller, address: u64, length: u64) -> io::Result<()> {
     let length = (length as usize).min(size_of::<libc::sockaddr_un>());
     let Some(bytes) = caller.bytes(address, length)? else { return Ok(()) };
-    let Some((family, path)) = bytes.split_at_checked(FAMILY) else { return Ok(()) };
-    let path = path.split(|&b| b == 0).next().unwrap_or_default();
-    // An abstract name begins with a zero byte and is no path.
-    if family != (libc::AF_UNIX as u16).to_ne_bytes() || path.is_empty() {
-        return Ok(());
-    }
+    let Some((&[a, b], rest)) = bytes.split_first_chunk() else { return Ok(()) };
+    lock(recorder).calls += 1;
+    // ip(7): two bytes of port, then the address; ipv6(7): four bytes of flow more.
+    let part = |from: usize, length: usize| rest.get(from..from + length);
+    let elsewhere = match i32::from(u16::from_ne_bytes([a, b])) {
+        libc::AF_INET => part(2, 4).is_some_and(|ip| ip[0] != 127 && ip != [0; 4]),
+        libc::AF_INET6 => part(6, 16).and_then(|ip| ip.try_into().ok()).is_some_and(|ip: [u8; 16]| {
+            let ip = std::net::Ipv6Addr::from(ip);
+            !ip.is_loopback() && !ip.is_unspecified() && !ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback())
+        }),
+        libc::AF_UNIX => {
+            let path = rest.split(|&b| b == 0).next().unwrap_or_default();
+            // An abstract name begins with a zero byte and is no path.
+            return if path.is_empty() { Ok(()) } else { unix_socket(recorder, caller, path) };
+        }
+        _ => false,
+    };
+    lock(recorder).network |= elsewhere;
+    Ok(())
+}
+
+fn unix_socket(recorder: &Mutex<Recorder<'_>>, caller: Caller, path: &[u8]) -> io::Result<()> {
     let start = start(recorder, caller, libc::AT_FDCWD, path)?;
     let mut recorder = lock(recorder);
-    recorder.calls += 1;
     match start {
         Some(start) => recorder.ask(caller, start, path, true, Question::Exists),
         None => Ok(()),

@@ -44,7 +44,7 @@ pub struct Tracer<'t> {
 pub struct Trace {
     /// What the step depends on.
     pub set: PathSet,
-    /// Whether it opened a network socket.
+    /// Whether it spoke to the network.
     pub network: bool,
     /// Why not all could be seen, if so: then the set is the whole parent.
     pub untraced: Option<String>,

@@ -309,7 +309,7 @@ impl Walk<'_, '_> {
             }
             return self.live_link(next);
         }
-        if self.missing {
+        if self.missing || self.recorder.watcher.knows_folder(next) {
             return Ok(None);
         }
         let Some(found) = self.recorder.watcher.find(next) else {
@@ -318,6 +318,7 @@ impl Walk<'_, '_> {
             return Ok(None);
         };
         if self.recorder.watcher.tree().is_folder(found) {
+            self.recorder.watcher.is_folder(next);
             return Ok(None);
         }
         match self.recorder.watcher.link(next) {

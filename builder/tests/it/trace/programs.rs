@@ -89,9 +89,12 @@ fn a_process_that_outlives_the_step_ends_with_it() {
 }
 
 #[test]
-fn a_step_that_opens_a_network_socket_is_marked() {
+fn a_step_that_speaks_to_the_network_is_marked() {
     let lab = tree();
-    assert!(watch(&lab, "probe socket").ok().trace.network);
+    // 192.0.2.0/24 is for documentation (RFC 5737): nobody is there.
+    assert!(watch(&lab, "probe socket 192.0.2.1").ok().trace.network);
+    assert!(watch(&lab, "probe socket 192.0.2.1 sendto").ok().trace.network);
+    assert!(!watch(&lab, "probe socket 127.0.0.1; probe socket 127.0.0.1 sendto").ok().trace.network);
     let seen = watch(&lab, "probe connect /in/socket");
     assert!(!seen.has(&["/in/socket Exists"]).trace.network);
 }
