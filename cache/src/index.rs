@@ -190,6 +190,19 @@ fn encode(entry: &Entry, out: &mut Vec<u8>) {
     }
 }
 
+/// The part of an entry's attributes that is not its content: kind, mode, owner, group and extended attributes.
+pub(crate) fn identity(attributes: &[u8]) -> &[u8] {
+    let number = |at: usize| {
+        let bytes = attributes.get(at..at + 4).and_then(|b| b.try_into().ok());
+        bytes.map_or(0, u32::from_le_bytes) as usize
+    };
+    let mut end = 17;
+    for _ in 0..2 * number(13) {
+        end += 4 + number(end);
+    }
+    &attributes[..end.min(attributes.len())]
+}
+
 /// A layer's index, as it is on disk.
 #[derive(Debug, Clone)]
 pub struct LayerIndex {

@@ -10,17 +10,14 @@
 //! rest     LEB128 + bytes  the other bytes of the path
 //! ```
 
-use crate::index::{DIRECTORY, OPAQUE};
+use crate::index::{DIRECTORY, OPAQUE, identity};
 use crate::tree::Finder;
 use crate::{Found, InputKey, PathSetId, StepKey, Tree, TreePath};
-
-/// How much of an entry's attributes is its kind, mode, owner and group.
-const IDENTITY: usize = 13;
 
 /// What a step asked of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Asked {
-    /// Is it there, what is it, whose: kind, mode and owner.
+    /// Is it there, what is it, whose: kind, mode, owner and extended attributes, among which access control lists are.
     Exists,
     /// All of it: kind, mode, owner, extended attributes, size and content, or a link's target.
     Content,
@@ -140,7 +137,7 @@ fn put_value(tree: &Tree, found: Option<Found>, path: &[u8], asked: Asked, value
     // The root is there, and a directory, even when no layer says how it is.
     let seen = match found {
         Some(found) => tree.attributes(found),
-        None if path.is_empty() => &[DIRECTORY; IDENTITY],
+        None if path.is_empty() => &[DIRECTORY],
         None => {
             values.push(b'-');
             return;
@@ -149,9 +146,11 @@ fn put_value(tree: &Tree, found: Option<Found>, path: &[u8], asked: Asked, value
     let kind = if seen[0] == OPAQUE { DIRECTORY } else { seen[0] };
     match asked {
         Asked::Exists => {
+            let seen = identity(seen);
             values.extend_from_slice(b"e");
+            put_number(values, seen.len());
             values.push(kind);
-            values.extend_from_slice(&seen[1..IDENTITY]);
+            values.extend_from_slice(&seen[1..]);
         }
         Asked::Content => {
             values.extend_from_slice(b"c");
@@ -284,7 +283,8 @@ mod tests {
     #[test]
     fn each_question_sees_what_it_asks_for_and_no_more() {
         let step = StepKey::of(b"step");
-        let base = || vec![dir("d", false), file("d/f", "1"), entry("d/l", Kind::Symlink { target: b"f".into() }, 0o777)];
+        let base =
+            || vec![dir("d", false), file("d/f", "1"), entry("d/l", Kind::Symlink { target: b"f".into() }, 0o777)];
         let before = tree([base()]);
         let key = |question: Observation, tree: &Tree| PathSet::new([question]).input_key(&step, tree);
         let changed = |question: Observation, layer: Vec<Entry>| {
@@ -298,6 +298,10 @@ mod tests {
         assert!(changed(asked(Asked::Listing, "d"), more()));
         assert!(changed(asked(Asked::Exists, "d/g"), more()));
         assert!(!changed(asked(Asked::Exists, "d"), more()));
+        let listed = || vec![Entry { xattrs: vec![(b"user.a".into(), b"1".into())], ..dir("d", false) }];
+        assert!(changed(asked(Asked::Exists, "d"), listed()));
+        let listed = || vec![dir("d", false), Entry { xattrs: vec![(b"a".into(), b"".into())], ..file("d/f", "1") }];
+        assert!(changed(asked(Asked::Exists, "d/f"), listed()));
         let mode = || vec![entry("d", Kind::Dir { opaque: false }, 0o700)];
         assert!(changed(asked(Asked::Exists, "d"), mode()));
         assert!(!changed(asked(Asked::Listing, "d"), mode()));

@@ -41,7 +41,9 @@ impl StepSelector {
     /// Whether a step is meant.
     pub fn matches(&self, step: &StepInfo) -> bool {
         let at = |line: &str| {
-            line.parse().is_ok_and(|line: usize| (step.at.line_start..=step.at.line_end.max(step.at.line_start)).contains(&line))
+            line.parse().is_ok_and(|line: usize| {
+                (step.at.line_start..=step.at.line_end.max(step.at.line_start)).contains(&line)
+            })
         };
         match self.0.split_once(':') {
             Some((stage, line)) if step.stage == stage && at(line) => true,

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use shiplap_cache::{
-    Asked, ContentHash, Found, Kind, LayerId, LayerIndex, Observation, PathSet, StepKey, StepResult, StepRun, Store, Tree,
-    TreePath,
+    Asked, ContentHash, Found, Kind, LayerId, LayerIndex, Observation, PathSet, StepKey, StepResult, StepRun, Store,
+    Tree, TreePath,
 };
 
 use super::error::StepError;
@@ -192,10 +192,11 @@ fn change(run: &Run, observation: &Observation, before: &Tree, after: &Tree) -> 
         names.truncate(MOST);
     }
     let of_base = |tree: &Tree, found: Option<Found>| found.is_some_and(|f| run.is_base(&tree.layers()[f.layer].id()));
-    let input = match of_base(after, new) && (old.is_none() || of_base(before, old)) || new.is_none() && of_base(before, old) {
-        true => Input::BaseImage,
-        false => Input::of(path),
-    };
+    let input =
+        match of_base(after, new) && (old.is_none() || of_base(before, old)) || new.is_none() && of_base(before, old) {
+            true => Input::BaseImage,
+            false => Input::of(path),
+        };
     let file = |tree: &Tree, found: Option<Found>| {
         let found = found?;
         matches!(tree.entry(found).kind, Kind::File { .. }).then(|| run.locate(&tree.layers()[found.layer].id(), path))
@@ -339,7 +340,10 @@ fn variables(before: &Value, after: &Value) -> Vec<String> {
     let (old, new) = (before.as_object().unwrap_or(&empty), after.as_object().unwrap_or(&empty));
     let changed = new.iter().filter(|(name, value)| old.get(*name) != Some(value)).map(|(name, _)| name);
     let gone = old.keys().filter(|name| !new.contains_key(*name));
-    changed.map(|name| format!("the variable {name} is another")).chain(gone.map(|name| format!("the variable {name} is gone"))).collect()
+    changed
+        .map(|name| format!("the variable {name} is another"))
+        .chain(gone.map(|name| format!("the variable {name} is gone")))
+        .collect()
 }
 
 fn mounts(before: &Value, after: &Value) -> Vec<String> {

@@ -270,6 +270,20 @@ impl<'a> Layout<'a> {
         self.watcher.path_set()
     }
 
+    /// Gives files that are as they were in the layer that this step made before the times that they had there. A fresh checkout has new
+    /// times throughout, and what was compiled from a file knows it by its time (`.pyc`).
+    pub(crate) fn keep_times(&mut self, before: &LayerIndex) {
+        for (path, piece) in &mut self.pieces {
+            if !matches!(piece.content, Content::Live { .. } | Content::Inline(_)) {
+                continue;
+            }
+            let Some(old) = before.find(path.as_bytes()).map(|i| before.entry(i)) else { continue };
+            if (Entry { mtime: piece.entry.mtime, ..old.clone() }) == piece.entry {
+                piece.entry.mtime = old.mtime;
+            }
+        }
+    }
+
     /// The index that the layer would have, and where its files' contents are. Nothing is made.
     pub(crate) fn imagine(mut self) -> Result<(LayerIndex, HashMap<TreePath, PathBuf>)> {
         if self.pieces.values().all(|piece| piece.way) {

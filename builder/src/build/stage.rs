@@ -10,9 +10,9 @@ use super::copy::{self, Picked};
 use super::error::{BuildError, StepError};
 use super::events::{Event, Outcome, StepId};
 use super::files::Files;
+use super::key::{self, Keyed};
 use super::run::{self, Mounted};
 use super::sources::blocking;
-use super::key::{self, Keyed};
 use super::{Decision, Run, StageFuture, Verdict, Why, add, explain, forecast, verify};
 use crate::plan::{AddSource, CopySource, Destination, Op, Source, Stage, StageId, Step};
 use crate::trace::Trace;
@@ -327,7 +327,10 @@ fn execute(
         }
         Work::Copy { picked, to } => {
             let empty = Tree::default();
-            let layout = copy::lay_out(store, &parent, &empty, picked.as_deref().unwrap_or_default(), to)?;
+            let mut layout = copy::lay_out(store, &parent, &empty, picked.as_deref().unwrap_or_default(), to)?;
+            if let Some(before) = explain::last_result(run, id, keyed)?.and_then(|last| last.layer) {
+                layout.keep_times(&*store.index(&before)?);
+            }
             let set = layout.path_set();
             let pending = store.begin_layer(&parent)?;
             let index = layout.make(&pending.upper())?;

@@ -20,8 +20,12 @@ pub(super) struct Look {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
     Nothing,
-    /// Something that may be or hold a link is put there.
+    /// It stays, and gets another name.
+    Found,
+    /// A link is put there, or what may be or hold one.
     Made,
+    /// What the call's first path leads to is put there.
+    Moved,
     /// What was there goes away.
     Gone,
     /// It is executed.
@@ -169,12 +173,12 @@ impl Call {
             libc::SYS_access => return one(here(0), true, Exists),
             libc::SYS_readlink => return one(here(0), false, Stat),
             libc::SYS_rename => {
-                return two(look(here(0), false, Content, Then::Gone), look(here(1), false, Exists, Then::Made));
+                return two(look(here(0), false, Content, Then::Gone), look(here(1), false, Exists, Then::Moved));
             }
             libc::SYS_unlink => return Self::Paths(look(here(0), false, Exists, Then::Gone), None),
             libc::SYS_rmdir => return Self::Paths(look(here(0), false, Listing, Then::Gone), None),
             libc::SYS_link => {
-                return two(look(here(0), false, Content, Then::Nothing), look(here(1), false, Exists, Then::Made));
+                return two(look(here(0), false, Content, Then::Found), look(here(1), false, Exists, Then::Moved));
             }
             libc::SYS_symlink => return Self::Paths(look(here(1), false, Exists, Then::Made), None),
             libc::SYS_mkdir | libc::SYS_mknod => return one(here(0), false, Exists),
@@ -197,9 +201,11 @@ impl Call {
             libc::SYS_execveat => Self::Paths(look(at(0, 1), followed(4), Stat, Then::Executed), None),
             libc::SYS_chdir => one(here(0), true, Exists),
             libc::SYS_chroot => Self::Paths(look(here(0), true, Exists, Then::Root), None),
-            libc::SYS_renameat | libc::SYS_renameat2 => {
-                // RENAME_EXCHANGE puts the second one where the first one was.
+            libc::SYS_renameat2 if data.args[4] as u32 & libc::RENAME_EXCHANGE != 0 => {
                 two(look(at(0, 1), false, Content, Then::Made), look(at(2, 3), false, Content, Then::Made))
+            }
+            libc::SYS_renameat | libc::SYS_renameat2 => {
+                two(look(at(0, 1), false, Content, Then::Gone), look(at(2, 3), false, Exists, Then::Moved))
             }
             libc::SYS_unlinkat if number(2) & libc::AT_REMOVEDIR != 0 => {
                 Self::Paths(look(at(0, 1), false, Listing, Then::Gone), None)
@@ -207,7 +213,7 @@ impl Call {
             libc::SYS_unlinkat => Self::Paths(look(at(0, 1), false, Exists, Then::Gone), None),
             libc::SYS_linkat => {
                 let follow = number(4) & libc::AT_SYMLINK_FOLLOW != 0;
-                two(look(at(0, 1), follow, Content, Then::Nothing), look(at(2, 3), false, Exists, Then::Made))
+                two(look(at(0, 1), follow, Content, Then::Found), look(at(2, 3), false, Exists, Then::Moved))
             }
             libc::SYS_symlinkat => Self::Paths(look(at(1, 2), false, Exists, Then::Made), None),
             libc::SYS_mkdirat | libc::SYS_mknodat => one(at(0, 1), false, Exists),

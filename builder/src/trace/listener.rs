@@ -12,7 +12,7 @@ use shiplap_cache::{Question, TreePath};
 
 use super::caller::Caller;
 use super::calls::{Call, Look, Then, follows_open};
-use super::recorder::{Recorder, Start, tree_path};
+use super::recorder::{Place, Recorder, Start, tree_path};
 
 /// How many threads receive calls.
 const THREADS: usize = 2;
@@ -20,17 +20,21 @@ const THREADS: usize = 2;
 /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP` (Linux 6.6): the caller goes on, on the processor that we were on.
 const SYNC_WAKE_UP: u64 = 1;
 
+/// Whether a thread that waits for a call is woken when the last caller is gone (Linux 6.11). Before, one thread polls.
+pub(super) fn kernel_wakes() -> bool {
+    kernel_is_at_least(6, 11)
+}
+
 /// Receives calls on threads of their own, until nobody is left to make one.
 pub(super) fn follow<'scope>(
     scope: &'scope Scope<'scope, '_>,
     recorder: &'scope Mutex<Recorder<'_>>,
     listener: OwnedFd,
+    wakes: bool,
 ) {
     let listener = Arc::new(listener);
     // SAFETY: the flag is passed by value. Kernels without it refuse it, and the calls take a few microseconds more.
     unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS as _, SYNC_WAKE_UP) };
-    // Before Linux 6.11 a thread that waits for a call is not woken when the last caller is gone. There one thread polls.
-    let wakes = kernel_is_at_least(6, 11);
     for _ in 0..if wakes { THREADS } else { 1 } {
         let listener = listener.clone();
         scope.spawn(move || {
@@ -75,12 +79,8 @@ fn answer(listener: BorrowedFd<'_>, recorder: &Mutex<Recorder<'_>>, call: &secco
     {
         lock(recorder).give_up(format!("one of its calls could not be followed: {error}"));
     }
-    let go_on = seccomp_notif_resp {
-        id: call.id,
-        val: 0,
-        error: 0,
-        flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
-    };
+    let go_on =
+        seccomp_notif_resp { id: call.id, val: 0, error: 0, flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32 };
     // SAFETY: as in `receive`. A caller that was killed meanwhile needs no answer.
     unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw const go_on) };
 }
@@ -100,8 +100,14 @@ fn note(listener: BorrowedFd<'_>, recorder: &Mutex<Recorder<'_>>, call: &seccomp
     match Call::of(&call.data) {
         Call::Paths(look, second) => {
             let by_descriptor = takes_descriptor(call);
-            for look in [Some(look), second].into_iter().flatten() {
-                follow_path(listener, recorder, call, caller, look, None, by_descriptor)?;
+            let first = follow_path(listener, recorder, call, caller, look, None, by_descriptor)?;
+            if let Some(mut second) = second {
+                if second.then == Then::Moved {
+                    // A file is no link and holds none.
+                    let is_file = lock(recorder).is_file_now(caller, &first)?;
+                    second.then = if is_file { Then::Gone } else { Then::Made };
+                }
+                follow_path(listener, recorder, call, caller, second, None, by_descriptor)?;
             }
             lock(recorder).calls += 1;
         }
@@ -167,6 +173,7 @@ fn unix_socket(recorder: &Mutex<Recorder<'_>>, caller: Caller, path: &[u8]) -> i
     }
 }
 
+/// Notes a path. Says where it leads, when more is done to it than looking.
 fn follow_path(
     listener: BorrowedFd<'_>,
     recorder: &Mutex<Recorder<'_>>,
@@ -175,51 +182,39 @@ fn follow_path(
     look: Look,
     in_root: Option<c_int>,
     by_descriptor: bool,
-) -> io::Result<()> {
+) -> io::Result<Place> {
     // The times of an open descriptor are set with no path.
     if look.path == 0 {
-        return Ok(());
+        return Ok(Place::Nowhere);
     }
-    let Some(path) = caller.string(look.path)? else { return Ok(()) };
+    let Some(path) = caller.string(look.path)? else { return Ok(Place::Nowhere) };
     if path.is_empty() && !by_descriptor {
         // Without a path either the call fails, or it is about a descriptor, whose opening was noted.
-        return Ok(());
+        return Ok(Place::Nowhere);
     }
-    let mut start = match start(recorder, caller, look.dir, &path)? {
-        Some(start) => start,
-        None => return Ok(()),
-    };
+    let Some(mut start) = start(recorder, caller, look.dir, &path)? else { return Ok(Place::Nowhere) };
     if let Some(dir) = in_root {
-        let Some(root) = caller.directory(dir)? else { return Ok(()) };
+        let Some(root) = caller.directory(dir)? else { return Ok(Place::Nowhere) };
         start = Start { base: tree_path(&root), root: tree_path(&root) };
     }
     if !is_waiting(listener, call) {
-        return Ok(());
+        return Ok(Place::Nowhere);
     }
     let mut recorder = lock(recorder);
     let Look { follow, question, .. } = look;
-    match look.then {
-        Then::Nothing => recorder.ask(caller, start, &path, follow, question),
-        Then::Made => {
-            let place = recorder.find(caller, &start, &path, follow, question)?;
-            recorder.change(&place);
-            Ok(())
-        }
-        Then::Gone => {
-            let place = recorder.find(caller, &start, &path, follow, question)?;
-            recorder.remove(&place);
-            Ok(())
-        }
-        Then::Executed => {
-            let place = recorder.find(caller, &start, &path, follow, question)?;
-            recorder.executed(caller, &start, &place)
-        }
-        Then::Root => {
-            recorder.find(caller, &start, &path, follow, question)?;
-            recorder.chroot = true;
-            Ok(())
-        }
+    if look.then == Then::Nothing {
+        recorder.ask(caller, start, &path, follow, question)?;
+        return Ok(Place::Nowhere);
     }
+    let place = recorder.find(caller, &start, &path, follow, question)?;
+    match look.then {
+        Then::Nothing | Then::Found => {}
+        Then::Made | Then::Moved => recorder.change(&place),
+        Then::Gone => recorder.remove(&place),
+        Then::Executed => recorder.executed(caller, &start, &place)?,
+        Then::Root => recorder.chroot = true,
+    }
+    Ok(place)
 }
 
 /// Where a caller's path starts from. None when that is no file of the tree.

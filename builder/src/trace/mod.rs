@@ -82,7 +82,12 @@ impl<'t> Tracer<'t> {
 
     /// Receives the step's calls on threads of their own, until the step's last process is gone.
     pub fn follow<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, listener: OwnedFd) {
-        listener::follow(scope, &self.recorder, listener);
+        listener::follow(scope, &self.recorder, listener, listener::kernel_wakes());
+    }
+
+    /// As [`Tracer::follow`], in the way of kernels before 6.11.
+    pub fn follow_by_polling<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, listener: OwnedFd) {
+        listener::follow(scope, &self.recorder, listener, false);
     }
 
     /// The step is over and this is the layer that it made.

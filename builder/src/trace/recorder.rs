@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 
+use rustix::fs::{AtFlags, FileType};
 use shiplap_cache::{Question, Tree, TreePath, Watcher};
 
 use super::caller::{self, Caller};
@@ -177,6 +178,13 @@ impl<'t> Recorder<'t> {
         if let Place::Tree(path) = place {
             self.changed.insert(path.clone());
         }
+    }
+
+    /// Whether a place holds a regular file now.
+    pub(super) fn is_file_now(&mut self, caller: Caller, place: &Place) -> io::Result<bool> {
+        let (Place::Tree(path) | Place::Mounted(path)) = place else { return Ok(false) };
+        let status = rustix::fs::statat(self.live(caller)?, path.as_bytes(), AtFlags::SYMLINK_NOFOLLOW);
+        Ok(status.is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::RegularFile))
     }
 
     /// Something is removed. A link that the parent has there must not be followed any more.

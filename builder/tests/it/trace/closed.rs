@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use super::lab::{tree, watch};
+use super::lab::{tree, watch, watch_by};
 
 #[test]
 fn what_gets_around_the_telling_is_refused_so_that_programs_fall_back() {
@@ -17,7 +17,10 @@ fn what_gets_around_the_telling_is_refused_so_that_programs_fall_back() {
 #[test]
 fn the_same_is_refused_when_nobody_watches() {
     let lab = tree();
-    assert_eq!(lab.sh("probe io_uring; probe unshare").ok(), "io_uring: Function not implemented\nunshare: Operation not permitted\n");
+    assert_eq!(
+        lab.sh("probe io_uring; probe unshare").ok(),
+        "io_uring: Function not implemented\nunshare: Operation not permitted\n"
+    );
 }
 
 #[test]
@@ -26,6 +29,14 @@ fn a_second_listener_is_refused_and_a_second_filter_is_not() {
     let seen = watch(&lab, "probe listener /in/a");
     assert_eq!(seen.out, "listener: Device or resource busy\nfilter: ok\n1\n");
     seen.has(&["/in/a Content"]);
+}
+
+#[test]
+fn on_an_older_kernel_one_thread_polls() {
+    let lab = tree();
+    let script = "cat /in/a; (sleep 0.1; cat /in/other/c) & cat /in/deep/er/b; wait";
+    let seen = watch_by(&lab, lab.spec(script), true);
+    seen.ok().has(&["/in/a Content", "/in/other/c Content", "/in/deep/er/b Content"]);
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -82,6 +82,11 @@ pub fn watch(lab: &Lab, script: &str) -> Seen {
 }
 
 pub fn watch_spec(lab: &Lab, spec: RunSpec) -> Seen {
+    watch_by(lab, spec, false)
+}
+
+/// As [`watch_spec`]; `polling` does as on older kernels.
+pub fn watch_by(lab: &Lab, spec: RunSpec, polling: bool) -> Seen {
     let spec = RunSpec { trace: true, ..spec };
     let tree = index(lab);
     let own = ["/proc", "/sys", "/dev", "/etc/hosts", "/etc/resolv.conf"];
@@ -91,6 +96,7 @@ pub fn watch_spec(lab: &Lab, spec: RunSpec) -> Seen {
     let exit = std::thread::scope(|scope| {
         let sandbox = Sandbox::program(env!("CARGO_BIN_EXE_sandbox-child"));
         sandbox.run_traced(&spec, &mut output, &Cancel::new().unwrap(), &mut |listener| match listener {
+            Ok(listener) if polling => tracer.follow_by_polling(scope, listener),
             Ok(listener) => tracer.follow(scope, listener),
             Err(why) => tracer.give_up(why),
         })
