@@ -112,8 +112,9 @@ pub(crate) fn why(
 ) -> Result<Why, StepError> {
     let store = run.builder.store();
     let runs = store.runs(&keyed.key)?;
+    let stage = run.info(id).stage;
     if let Some((nearest, differing)) = nearest(store, &runs, tree)? {
-        return files(run, nearest, differing, tree);
+        return files(run, &stage, nearest, differing, tree);
     }
     if let Some(untraced) = runs.iter().find_map(|run| run.result.untraced.clone()) {
         let words = format!("something below it changed, and all of that is its input: {untraced}");
@@ -122,15 +123,18 @@ pub(crate) fn why(
     let Some(place) = last_at(run, id)? else {
         return Ok(Why::plain(Reason::New, "nothing like it ran here before"));
     };
-    let words = differences(&place.body, &described(keyed));
+    let now = described(keyed);
+    let words = differences(&place.body, &now);
     let words = if words.is_empty() { "what it takes is different".to_owned() } else { words.join("; ") };
     let mut why = Why::plain(Reason::Instruction, words);
+    why.changes = mounted(&stage, &place.body, &now);
+    why.differ = why.changes.len();
     let last: Option<StepResult> = store.runs(&place.step)?.into_iter().next().map(|run| run.result);
     why.last_run = last.as_ref().map(|last| last.created);
     if let (Some(made), Some(layer)) = (made, last.and_then(|last| last.layer))
         && let Ok(before) = store.index(&layer)
     {
-        layers(run, &before, made, &mut why);
+        layers(run, &stage, &before, made, &mut why);
     }
     Ok(why)
 }
@@ -153,7 +157,13 @@ fn nearest<'r>(
     Ok(best)
 }
 
-fn files(run: &Run, nearest: &StepRun, differing: Vec<Observation>, tree: &Tree) -> Result<Why, StepError> {
+fn files(
+    run: &Run,
+    stage: &str,
+    nearest: &StepRun,
+    differing: Vec<Observation>,
+    tree: &Tree,
+) -> Result<Why, StepError> {
     let store = run.builder.store();
     let parent = store.tree(nearest.parent.layers())?;
     let differ = differing.len();
@@ -166,14 +176,14 @@ fn files(run: &Run, nearest: &StepRun, differing: Vec<Observation>, tree: &Tree)
         n => format!("{n} things that it reads are different"),
     };
     let mut changes: Vec<Change> =
-        differing.iter().map(|observation| change(run, observation, &parent, tree)).collect();
+        differing.iter().map(|observation| change(run, stage, observation, &parent, tree)).collect();
     // Files say more than the listings and directories that changed with them.
     changes.sort_by_key(|change| change.what);
     changes.truncate(MOST);
     Ok(Why { reason: Reason::Files, words, changes, differ, last_run: Some(nearest.result.created) })
 }
 
-fn change(run: &Run, observation: &Observation, before: &Tree, after: &Tree) -> Change {
+fn change(run: &Run, stage: &str, observation: &Observation, before: &Tree, after: &Tree) -> Change {
     let Observation { path, asked } = observation;
     let (old, new) = (before.find(path), after.find(path));
     let what = match (old, new) {
@@ -195,7 +205,7 @@ fn change(run: &Run, observation: &Observation, before: &Tree, after: &Tree) -> 
     let input =
         match of_base(after, new) && (old.is_none() || of_base(before, old)) || new.is_none() && of_base(before, old) {
             true => Input::BaseImage,
-            false => Input::of(path),
+            false => Input::of(stage, path),
         };
     let file = |tree: &Tree, found: Option<Found>| {
         let found = found?;
@@ -205,12 +215,12 @@ fn change(run: &Run, observation: &Observation, before: &Tree, after: &Tree) -> 
 }
 
 /// What is different between two layers that one instruction made.
-fn layers(run: &Run, before: &LayerIndex, after: &LayerIndex, why: &mut Why) {
+fn layers(run: &Run, stage: &str, before: &LayerIndex, after: &LayerIndex, why: &mut Why) {
     let mut changes = Vec::new();
     let mut add = |path: TreePath, what| {
         let place = |there: bool, layer: &LayerIndex| there.then(|| run.locate(&layer.id(), &path));
         let (before, after) = (place(what != What::Added, before), place(what != What::Removed, after));
-        let input = Input::of(&path);
+        let input = Input::of(stage, &path);
         changes.push(Change { path: path.to_string(), what, names: Vec::new(), input, before, after });
     };
     for entry in after.iter().filter(|entry| !entry.is_dir()) {
@@ -237,6 +247,19 @@ fn layers(run: &Run, before: &LayerIndex, after: &LayerIndex, why: &mut Why) {
     why.differ = changes.len();
     changes.truncate(MOST);
     why.changes = changes;
+}
+
+/// The mounts that show something else, as changes of what is seen there.
+fn mounted(stage: &str, before: &Value, after: &Value) -> Vec<Change> {
+    let list = |body: &Value| body.get("mounts").and_then(Value::as_array).cloned().unwrap_or_default();
+    let old = list(before);
+    let shows = |mount: &Value| mount.get("content").is_some() && !old.contains(mount);
+    let change = |mount: &Value| {
+        let path = TreePath::new(mount.get("target")?.as_str()?).ok()?;
+        let (input, path) = (Input::of(stage, &path), path.to_string());
+        Some(Change { path, what: What::Changed, names: Vec::new(), input, before: None, after: None })
+    };
+    list(after).iter().filter(|mount| shows(mount)).filter_map(change).collect()
 }
 
 /// Where steps are remembered by their place in a Dockerfile: by their text, and by their number in the stage.

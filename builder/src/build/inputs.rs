@@ -37,9 +37,15 @@ impl Input {
         }
     }
 
-    /// The input that a path belongs to. Stages that hold a part alone have it at their root.
-    pub fn of(path: &TreePath) -> Self {
+    /// The input that a path of a stage belongs to. In Tutor's Dockerfile a stage `mnt-NAME` holds a mounted package alone, and the stage
+    /// `edx-platform` that repository.
+    pub fn of(stage: &str, path: &TreePath) -> Self {
         let path = String::from_utf8_lossy(path.as_bytes());
+        let path = match stage {
+            "edx-platform" => format!("openedx/edx-platform/{path}"),
+            stage if stage.starts_with("mnt-") => format!("mnt/{path}"),
+            _ => path.into_owned(),
+        };
         let parts: Vec<&str> = path.split('/').collect();
         let under =
             |folder: &str| path == folder || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
@@ -66,7 +72,7 @@ impl Input {
             () if under("openedx/venv") || under("openedx/nodeenv") || under("openedx/node_modules") => {
                 Self::Requirements
             }
-            () if under("openedx/edx-platform") || PLATFORM.iter().any(|folder| under(folder)) => Self::PlatformCode,
+            () if under("openedx/edx-platform") => Self::PlatformCode,
             () => Self::Other,
         }
     }
@@ -83,9 +89,6 @@ const NAMES: [&str; 8] = [
     "requirements.txt",
     "constraints.txt",
 ];
-
-/// What is at the root of edx-platform.
-const PLATFORM: [&str; 7] = ["lms", "cms", "common", "openedx/core", "openedx/features", "xmodule", "scripts"];
 
 #[cfg(test)]
 mod tests {
@@ -104,7 +107,10 @@ mod tests {
             ("openedx/edx-platform/lms/djangoapps/x/views.py", Input::PlatformCode),
             ("openedx/bin/docker_init.sh", Input::Other),
         ] {
-            assert_eq!(Input::of(&TreePath::new(path).unwrap()), input, "{path}");
+            assert_eq!(Input::of("production", &TreePath::new(path).unwrap()), input, "{path}");
         }
+        let path = TreePath::new("campus_badges/settings/common.py").unwrap();
+        assert_eq!(Input::of("mnt-campus-badges", &path), Input::Plugins);
+        assert_eq!(Input::of("edx-platform", &TreePath::new("lms/urls.py").unwrap()), Input::PlatformCode);
     }
 }
