@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::common::{BuiltImage, Home, Ran};
+use crate::common::{BuiltImage, Home};
 
 /// Two copied folders, a step for each.
 const TWO: &str = "
@@ -62,14 +62,13 @@ fn what_a_step_asks_decides_what_makes_it_run() {
         ("test -e /data/a && echo yes >/out", [true, false, false, false]),
     ];
     let home = Home::with_base();
-    let steps = rows.iter().map(|(command, _)| format!("RUN {command}\n")).collect::<String>();
     // Side by side, so that none stands on what another made.
-    let stages = |n: usize, command: &str| format!("FROM data AS s{n}\nRUN {command}\n");
-    let mut dockerfile = "FROM base:1 AS data\nCOPY data /data\n".to_owned();
-    rows.iter().enumerate().for_each(|(n, (command, _))| dockerfile.push_str(&stages(n, command)));
-    dockerfile.push_str("FROM scratch\n");
-    (0..rows.len()).for_each(|n| dockerfile.push_str(&format!("COPY --from=s{n} /etc/passwd /{n}\n")));
-    assert_eq!(steps.lines().count(), rows.len());
+    let (mut stages, mut copies) = (String::new(), String::new());
+    for (n, (command, _)) in rows.iter().enumerate() {
+        stages.push_str(&format!("FROM data AS s{n}\nRUN {command}\n"));
+        copies.push_str(&format!("COPY --from=s{n} /etc/passwd /{n}\n"));
+    }
+    let dockerfile = format!("FROM base:1 AS data\nCOPY data /data\n{stages}FROM scratch\n{copies}");
     for edit in 0..4 {
         let _ = fs::remove_dir_all(home.work().join("data"));
         home.write("data/a", format!("before {edit}"));
@@ -159,7 +158,7 @@ fn a_plan_names_the_path_that_changed_and_the_part_of_the_site() {
 fn a_plan_runs_nothing_and_the_build_does_what_it_says() {
     let home = site();
     home.write("themes/a.scss", "new\n");
-    let ran = home.run(["plan", "."]).ok().says("9 reused, 2 to run, 1 open".replace("9", "8").as_str());
+    let ran = home.run(["plan", "."]).ok().says("8 reused, 2 to run, 1 open");
     assert!(!ran.err.contains("DONE") && !ran.err.contains("RUN cat"), "{}", ran.err);
     let planned = plan(&home, &[]);
     let built = home.build_again("app:1", &[]);
@@ -207,7 +206,8 @@ fn a_build_explains_the_steps_that_run() {
     home.run(["build", "--explain", "-t", "app:1", "."]).ok().says("WHY nothing like it ran here before");
     home.write("first/a", "new\n");
     let ran = home.run(["build", "--explain", "-t", "app:1", "."]).ok();
-    assert_eq!(ran.err.matches("/first/a changed").count() + ran.err.matches(" first/a changed").count(), 2, "{}", ran.err);
+    // The COPY and the step that reads the copy.
+    assert_eq!(ran.err.matches("first/a changed").count(), 2, "{}", ran.err);
     ran.says("WHY one thing that it reads is different").says("-old").says("+new");
     let ran = home.run(["build", "--explain", "-t", "app:1", "."]).ok();
     assert!(!ran.err.contains("WHY"), "{}", ran.err);
@@ -222,7 +222,7 @@ fn a_step_that_is_not_watched_runs_when_anything_below_it_changed() {
     home.write("first/a", "new\n");
     let runs = plan(&home, &["--no-trace"]);
     let reasons: Vec<_> = runs.iter().map(|(_, step)| &step["why"]["reason"]).collect();
-    assert_eq!(reasons, ["instruction", "null", "untraced", "untraced"].map(|r| if r == "null" { json!(null) } else { json!(r) }).iter().collect::<Vec<_>>());
+    assert_eq!(json!(reasons), json!(["instruction", null, "untraced", "untraced"]));
     let built = home.build_again("app:1", &["--no-trace"]);
     assert_eq!(built.ran(), ["COPY first /first", "RUN cat /first/a >/from-first", "RUN cat /second/b >/from-second"]);
 }
@@ -241,7 +241,11 @@ fn verify_tells_what_is_the_same_and_what_is_never() {
     let report = home.json(&["verify", "--steps", "."]);
     assert_eq!(verdicts(&report), [(a, "same"), (random, "not_deterministic")]);
     assert_eq!(report["steps"][1]["paths"], json!(["/random"]));
-    home.run(["verify", "--steps", "."]).ok().says("same: ").says("not deterministic: ").says("2 steps run again, 0 stale");
+    home.run(["verify", "--steps", "."])
+        .ok()
+        .says("same: ")
+        .says("not deterministic: ")
+        .says("2 steps run again, 0 stale");
     assert_eq!(verdicts(&home.json(&["verify", "--steps", "--sample", "1", "."])).len(), 1);
     // What was reused stays.
     assert_eq!(home.build_again("app:1", &[]).id(), built.id());
@@ -258,8 +262,8 @@ fn verify_finds_a_stale_result_and_drops_it() {
     assert_eq!(home.file("app:1", "from-second"), "old\n");
     let db = database(&home);
     for table in ["runs", "exact"] {
-        let change = format!("UPDATE {table} SET result = replace(result, ?1, ?2)");
-        assert_eq!(db.execute(&change, [&right, &wrong]).unwrap(), db.changes() as usize);
+        let change = format!("UPDATE {table} SET result = replace(result, ?1, ?2) WHERE result LIKE '%' || ?1 || '%'");
+        assert_eq!(db.execute(&change, [&right, &wrong]).unwrap(), 1, "{table}");
     }
     drop(db);
     assert_eq!(home.build_again("app:1", &[]).ran(), Vec::<&str>::new());
@@ -308,8 +312,9 @@ fn steps_that_used_the_network_run_again_when_asked() {
         assert_eq!(home.build_again("app:1", &["--refresh", flag]).ran(), Vec::<&str>::new(), "{flag}");
     }
     for wrong in ["all", "network=", "", "step=3"] {
-        let ran = home.run(["build", "-t", "app:1", "--refresh", wrong, "."]).ends_with(2);
-        ran.says("expected network, or network=STEP");
+        for command in ["build", "plan"] {
+            home.run([command, "--refresh", wrong, "."]).ends_with(2).says("expected network, or network=STEP");
+        }
     }
 }
 
@@ -406,12 +411,4 @@ RUN mkdir -p /root/.npm/_logs; ls /root/.npm/_logs; echo second >/second
     home.write("a", "2");
     let built = home.build_again("app:1", &[]);
     assert_eq!(built.reused().len(), 1, "{:?}", built.0);
-}
-
-/// Which of these a user meets when the command line is wrong before anything is built.
-#[test]
-fn flags_that_cannot_be_are_told_before_the_build() {
-    let home = two_folders();
-    Ran::of(home.command(["plan", "--refresh", "nonsense", "."]).output().unwrap()).ends_with(2);
-    assert_eq!(home.build_again("app:1", &[]).ran().len(), 4);
 }

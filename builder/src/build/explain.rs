@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use shiplap_cache::{
-    Asked, ContentHash, Found, Kind, LayerId, LayerIndex, Observation, PathSet, StepKey, StepResult, StepRun, Store, Tree,
-    TreePath,
+    Asked, ContentHash, Found, Kind, LayerId, LayerIndex, Observation, PathSet, StepKey, StepResult, StepRun, Store,
+    Tree, TreePath,
 };
 
 use super::error::StepError;
@@ -192,10 +192,11 @@ fn change(run: &Run, observation: &Observation, before: &Tree, after: &Tree) -> 
         names.truncate(MOST);
     }
     let of_base = |tree: &Tree, found: Option<Found>| found.is_some_and(|f| run.is_base(&tree.layers()[f.layer].id()));
-    let input = match of_base(after, new) && (old.is_none() || of_base(before, old)) || new.is_none() && of_base(before, old) {
-        true => Input::BaseImage,
-        false => Input::of(path),
-    };
+    let input =
+        match of_base(after, new) && (old.is_none() || of_base(before, old)) || new.is_none() && of_base(before, old) {
+            true => Input::BaseImage,
+            false => Input::of(path),
+        };
     let file = |tree: &Tree, found: Option<Found>| {
         let found = found?;
         matches!(tree.entry(found).kind, Kind::File { .. }).then(|| run.locate(&tree.layers()[found.layer].id(), path))
@@ -293,17 +294,11 @@ pub(crate) fn remember(run: &Run, id: StepId, keyed: &Keyed) -> Result<(), StepE
 /// What a key was made of, for comparisons: values of variables only as hashes, for they may be secret.
 fn described(keyed: &Keyed) -> Value {
     let mut body: Value = serde_json::from_str(&keyed.body).unwrap_or_default();
-    if let Some(env) = body.get_mut("env") {
-        let hashed = |value: &Value| Value::from(ContentHash::of(value.to_string().as_bytes()).hex());
-        *env = match &*env {
-            Value::Array(pairs) => pairs
-                .iter()
-                .filter_map(|pair| Some((pair.get(0)?.as_str()?.to_owned(), hashed(pair.get(1)?))))
-                .collect::<Map<_, _>>()
-                .into(),
-            Value::Object(map) => map.iter().map(|(n, v)| (n.clone(), hashed(v))).collect::<Map<_, _>>().into(),
-            other => hashed(other),
-        };
+    if let Some(Value::Array(pairs)) = body.get("env") {
+        let pairs = pairs.iter().filter_map(|pair| pair.as_str()?.split_once('='));
+        let hashed: Map<_, _> =
+            pairs.map(|(name, value)| (name.to_owned(), ContentHash::of(value.as_bytes()).hex().into())).collect();
+        body["env"] = hashed.into();
     }
     body
 }
@@ -339,7 +334,10 @@ fn variables(before: &Value, after: &Value) -> Vec<String> {
     let (old, new) = (before.as_object().unwrap_or(&empty), after.as_object().unwrap_or(&empty));
     let changed = new.iter().filter(|(name, value)| old.get(*name) != Some(value)).map(|(name, _)| name);
     let gone = old.keys().filter(|name| !new.contains_key(*name));
-    changed.map(|name| format!("the variable {name} is another")).chain(gone.map(|name| format!("the variable {name} is gone"))).collect()
+    changed
+        .map(|name| format!("the variable {name} is another"))
+        .chain(gone.map(|name| format!("the variable {name} is gone")))
+        .collect()
 }
 
 fn mounts(before: &Value, after: &Value) -> Vec<String> {
