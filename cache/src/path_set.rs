@@ -284,7 +284,8 @@ mod tests {
     #[test]
     fn each_question_sees_what_it_asks_for_and_no_more() {
         let step = StepKey::of(b"step");
-        let base = || vec![dir("d", false), file("d/f", "1"), entry("d/l", Kind::Symlink { target: b"f".into() }, 0o777)];
+        let base =
+            || vec![dir("d", false), file("d/f", "1"), entry("d/l", Kind::Symlink { target: b"f".into() }, 0o777)];
         let before = tree([base()]);
         let key = |question: Observation, tree: &Tree| PathSet::new([question]).input_key(&step, tree);
         let changed = |question: Observation, layer: Vec<Entry>| {

@@ -186,12 +186,7 @@ fn local_name(instance: &shiplap_manifests::names::InstanceName, image: &ImageNa
 }
 
 /// Builds, with errors shown at their place.
-pub async fn build(
-    app: &App,
-    images: &Images,
-    request: Request,
-    image: Option<&str>,
-) -> Result<Built> {
+pub async fn build(app: &App, images: &Images, request: Request, image: Option<&str>) -> Result<Built> {
     let (dockerfile, text) = (request.dockerfile.clone(), request.dockerfile_text.clone());
     if !request.context.is_dir() {
         return Err(Failure::new(

@@ -79,7 +79,10 @@ fn lines(decision: &Decision) -> Vec<String> {
     let ran = format!("ran {} in {}", explain::date(last.created), output::duration(last.millis));
     let mut lines = vec![how.to_owned(), ran];
     if last.network {
-        lines.push(format!("took something from the network, {}: --refresh network runs it again", explain::age(last.created)));
+        lines.push(format!(
+            "took something from the network, {}: --refresh network runs it again",
+            explain::age(last.created)
+        ));
     }
     if let Some(why) = &last.untraced {
         lines.push(format!("its whole parent is its input: {why}"));

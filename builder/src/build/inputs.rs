@@ -41,20 +41,31 @@ impl Input {
     pub fn of(path: &TreePath) -> Self {
         let path = String::from_utf8_lossy(path.as_bytes());
         let parts: Vec<&str> = path.split('/').collect();
-        let under = |folder: &str| path == folder || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        let under =
+            |folder: &str| path == folder || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
         let has = |name: &str| parts.contains(&name);
         match () {
             () if under("openedx/themes") || under("themes") => Self::Themes,
             () if under("mnt") || under("openedx/plugins") || under("plugins") || under("openedx/requirements") => {
                 Self::Plugins
             }
-            () if under("openedx/config") || under("settings") || has("envs") || has("settings") && !has("site-packages") => {
+            () if under("openedx/config")
+                || under("settings")
+                || has("envs")
+                || has("settings") && !has("site-packages") =>
+            {
                 Self::Settings
             }
-            () if has("requirements") || has("site-packages") || has("node_modules") || NAMES.contains(&parts[parts.len() - 1]) => {
+            () if has("requirements")
+                || has("site-packages")
+                || has("node_modules")
+                || NAMES.contains(&parts[parts.len() - 1]) =>
+            {
                 Self::Requirements
             }
-            () if under("openedx/venv") || under("openedx/nodeenv") || under("openedx/node_modules") => Self::Requirements,
+            () if under("openedx/venv") || under("openedx/nodeenv") || under("openedx/node_modules") => {
+                Self::Requirements
+            }
             () if under("openedx/edx-platform") || PLATFORM.iter().any(|folder| under(folder)) => Self::PlatformCode,
             () => Self::Other,
         }

@@ -104,9 +104,9 @@ pub(super) fn read_link(dir: impl AsFd, path: impl Arg) -> io::Result<Option<Vec
     let mut target = [std::mem::MaybeUninit::uninit(); MOST];
     match rustix::fs::readlinkat_raw(dir, path, &mut target[..]) {
         Ok((target, _)) => Ok(target.starts_with(b"/").then(|| target.to_vec())),
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::SRCH | rustix::io::Errno::INVAL | rustix::io::Errno::NOTDIR) => {
-            Ok(None)
-        }
+        Err(
+            rustix::io::Errno::NOENT | rustix::io::Errno::SRCH | rustix::io::Errno::INVAL | rustix::io::Errno::NOTDIR,
+        ) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

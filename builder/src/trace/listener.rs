@@ -75,12 +75,8 @@ fn answer(listener: BorrowedFd<'_>, recorder: &Mutex<Recorder<'_>>, call: &secco
     {
         lock(recorder).give_up(format!("one of its calls could not be followed: {error}"));
     }
-    let go_on = seccomp_notif_resp {
-        id: call.id,
-        val: 0,
-        error: 0,
-        flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
-    };
+    let go_on =
+        seccomp_notif_resp { id: call.id, val: 0, error: 0, flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32 };
     // SAFETY: as in `receive`. A caller that was killed meanwhile needs no answer.
     unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, &raw const go_on) };
 }

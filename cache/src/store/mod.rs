@@ -282,7 +282,9 @@ mod tests {
         let store = Store::open(home.path()).unwrap();
         assert!(store.has_layer(&layer).unwrap());
         let count = |table: &str| {
-            store.query(|db| db.query_row(&format!("SELECT count(*) FROM {table}"), [], |r| r.get::<_, u32>(0))).unwrap()
+            store
+                .query(|db| db.query_row(&format!("SELECT count(*) FROM {table}"), [], |r| r.get::<_, u32>(0)))
+                .unwrap()
         };
         assert_eq!((count("exact"), count("runs")), (0, 0));
     }

@@ -32,7 +32,10 @@ fn a_directory_that_is_removed_is_an_input_all_the_way_down() {
 #[test]
 fn what_is_made_must_not_be_there() {
     let lab = tree();
-    watch(&lab, "mkdir /work/d; echo > /work/d/f; echo > /work/g").ok().has(&["/work/d Exists", "/work/g Exists"]).lacks(&["/work/d/f"]);
+    watch(&lab, "mkdir /work/d; echo > /work/d/f; echo > /work/g")
+        .ok()
+        .has(&["/work/d Exists", "/work/g Exists"])
+        .lacks(&["/work/d/f"]);
 }
 
 #[test]

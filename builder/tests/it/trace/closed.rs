@@ -17,7 +17,10 @@ fn what_gets_around_the_telling_is_refused_so_that_programs_fall_back() {
 #[test]
 fn the_same_is_refused_when_nobody_watches() {
     let lab = tree();
-    assert_eq!(lab.sh("probe io_uring; probe unshare").ok(), "io_uring: Function not implemented\nunshare: Operation not permitted\n");
+    assert_eq!(
+        lab.sh("probe io_uring; probe unshare").ok(),
+        "io_uring: Function not implemented\nunshare: Operation not permitted\n"
+    );
 }
 
 #[test]

@@ -7,7 +7,10 @@ use super::lab::{tree, watch, watch_spec};
 #[test]
 fn a_file_that_is_read_is_seen_with_the_directories_on_the_way() {
     let lab = tree();
-    watch(&lab, "cat /in/deep/er/b").ok().has(&["/in Exists", "/in/deep Exists", "/in/deep/er Exists", "/in/deep/er/b Content"]).lacks(&["/in/a", "/in/other"]);
+    watch(&lab, "cat /in/deep/er/b")
+        .ok()
+        .has(&["/in Exists", "/in/deep Exists", "/in/deep/er Exists", "/in/deep/er/b Content"])
+        .lacks(&["/in/a", "/in/other"]);
 }
 
 #[test]
@@ -75,7 +78,9 @@ fn paths_by_way_of_proc_lead_where_they_lead() {
     watch(&lab, "cat /proc/self/root/in/a /proc/thread-self/root/in/other/c")
         .ok()
         .has(&["/in/a Content", "/in/other/c Content"]);
-    watch(&lab, "exec 7</in/other; cat /proc/self/fd/7/c /dev/fd/7/../a").ok().has(&["/in/other/c Content", "/in/a Content"]);
+    watch(&lab, "exec 7</in/other; cat /proc/self/fd/7/c /dev/fd/7/../a")
+        .ok()
+        .has(&["/in/other/c Content", "/in/a Content"]);
     watch(&lab, "cd /in/deep; cat /proc/$$/cwd/er/b; cat /proc/1/root/in/a || true").has(&["/in/deep/er/b Content"]);
     watch(&lab, "probe o_path /in/a").ok().has(&["/in/a Content"]);
 }
@@ -132,10 +137,11 @@ fn what_is_mounted_is_no_input_and_what_its_links_lead_to_is() {
     std::os::unix::fs::symlink("/in/deep", cache.join("back")).unwrap();
     let mut spec = lab.spec("cat /root/.cache/x; cat /root/.cache/back/er/b; cat /root/.cache/../../in/a");
     spec.mounts = vec![Mount::Cache { dir: cache, target: "/root/.cache".into(), read_only: false }];
-    watch_spec(&lab, spec)
-        .ok()
-        .has(&["/in/deep/er/b Content", "/in/a Content", "/root/.cache Exists"])
-        .lacks(&["/root/.cache/x", "/root/.cache/back", "/proc/self"]);
+    watch_spec(&lab, spec).ok().has(&["/in/deep/er/b Content", "/in/a Content", "/root/.cache Exists"]).lacks(&[
+        "/root/.cache/x",
+        "/root/.cache/back",
+        "/proc/self",
+    ]);
 }
 
 #[test]
