@@ -116,14 +116,15 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub fn record(&self, step: &StepKey, tree: &Tree, set: &PathSet, result: &StepResult) -> Result<StepResult> {
+        let twin = self.runs(step)?.into_iter().find(|run| run.result.layer == result.layer && result.layer.is_some());
+        let created = twin.map_or(result.created, |twin| twin.result.created);
+        self.keep(step, tree, set, &StepResult { created, ..result.clone() })
+    }
+
+    fn keep(&self, step: &StepKey, tree: &Tree, set: &PathSet, result: &StepResult) -> Result<StepResult> {
         let set = &self.widened(step, set)?;
         let input = set.input_key(step, tree);
-        let twin = self.runs(step)?.into_iter().find(|run| run.result.layer == result.layer && result.layer.is_some());
-        let result = match twin {
-            Some(twin) => StepResult { created: twin.result.created, ..result.clone() },
-            None => result.clone(),
-        };
-        let (body, set_id, parent) = (serde_json::to_string(&result)?, set.id(), names(&tree.stack()));
+        let (body, set_id, parent) = (serde_json::to_string(result)?, set.id(), names(&tree.stack()));
         let stored: String = self.transact(|db| {
             db.execute(
                 "INSERT OR IGNORE INTO path_sets (id, body) VALUES (?1, ?2)",
@@ -147,20 +148,21 @@ impl Store {
                         params![input.as_bytes(), body, parent],
                     )
                 })?;
-                result
+                result.clone()
             }
         };
         self.remember_exact(step, tree.id(), &winner)?;
         Ok(winner)
     }
 
-    /// Replaces what is stored for a step on this tree, after a run that was asked for (`--no-cache`).
+    /// Replaces what is stored for a step on this tree, after a run that was asked for (`--no-cache`, `--refresh`). It has its own time,
+    /// also where another run made the same: what was refreshed is not old.
     ///
     /// # Errors
     /// The database fails.
     pub fn replace(&self, step: &StepKey, tree: &Tree, set: &PathSet, result: &StepResult) -> Result<StepResult> {
         self.forget(step, tree)?;
-        self.record(step, tree, set, result)
+        self.keep(step, tree, set, result)
     }
 
     /// Drops every result that a look-up of this step on this tree would find.

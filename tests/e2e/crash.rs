@@ -177,6 +177,9 @@ fn killed_then(campus: &Campus, command: impl Fn(usize) -> &'static [&'static st
             campus.run(&["rollback", "campus"]).ok();
             let now = campus.deployed();
             is_settled(campus, &now[0]);
+            // Each rollback goes further back: without new deployments there is nothing left to go back to.
+            campus.run(&["deploy", "campus", "1.0.0"]).ok();
+            campus.run(&["deploy", "campus", "1.1.0"]).ok();
         }
         is_tidy(&campus.home);
     }

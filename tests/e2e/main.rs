@@ -20,6 +20,7 @@ mod keep_a_secret;
 mod move_images;
 mod release_and_roll_back;
 mod reproduce_an_image;
+mod reuse_a_step;
 mod run_without_root;
 mod share_a_registry;
 mod use_the_terminal;

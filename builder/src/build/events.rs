@@ -40,15 +40,17 @@ impl StepSelector {
 
     /// Whether a step is meant.
     pub fn matches(&self, step: &StepInfo) -> bool {
-        let at = |line: &str| {
-            line.parse().is_ok_and(|line: usize| {
-                (step.at.line_start..=step.at.line_end.max(step.at.line_start)).contains(&line)
-            })
-        };
-        match self.0.split_once(':') {
-            Some((stage, line)) if step.stage == stage && at(line) => true,
-            _ => at(&self.0) || step.stage == self.0 || words(&step.text).contains(&words(&self.0)),
+        let lines = step.at.line_start..=step.at.line_end.max(step.at.line_start);
+        // A number is a line and nothing else: many an instruction has one among its words.
+        if let Ok(line) = self.0.parse::<usize>() {
+            return lines.contains(&line);
         }
+        let in_stage =
+            |(stage, line): (&str, &str)| step.stage == stage && line.parse().is_ok_and(|line| lines.contains(&line));
+        let wanted = words(&self.0);
+        self.0.rsplit_once(':').is_some_and(in_stage)
+            || step.stage == self.0
+            || !wanted.is_empty() && words(&step.text).contains(&wanted)
     }
 }
 
@@ -138,4 +140,37 @@ pub struct Unwatched;
 
 impl Watch for Unwatched {
     fn event(&self, _: Event<'_>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_named_by_line_stage_both_or_words() {
+        let step = StepInfo {
+            id: StepId { stage: 0, step: 1 },
+            stage: "production".to_owned(),
+            text: "RUN npm ci --cpu=41 && \\\n    NPM run  webpack".to_owned(),
+            at: Location { line_start: 10, line_end: 12 },
+        };
+        let matches = |text: &str| StepSelector::new(text).matches(&step);
+        for text in
+            ["10", "11", "12", "production", "production:10", "production:12", "npm ci", "npm  run webpack", "RUN"]
+        {
+            assert!(matches(text), "{text}");
+        }
+        // 41 is among its words and is no line of it.
+        for text in ["9", "13", "41", "0", "prod", "production:13", "production:", "other:10", "npm cii", "", " "] {
+            assert!(!matches(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_instruction_of_one_line_need_not_say_where_it_ends() {
+        let at = Location { line_start: 3, line_end: 0 };
+        let id = StepId { stage: 0, step: 0 };
+        let step = StepInfo { id, stage: "0".to_owned(), text: "RUN true".to_owned(), at };
+        assert!(StepSelector::new("3").matches(&step) && !StepSelector::new("4").matches(&step));
+    }
 }

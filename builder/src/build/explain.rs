@@ -317,17 +317,11 @@ pub(crate) fn remember(run: &Run, id: StepId, keyed: &Keyed) -> Result<(), StepE
 /// What a key was made of, for comparisons: values of variables only as hashes, for they may be secret.
 fn described(keyed: &Keyed) -> Value {
     let mut body: Value = serde_json::from_str(&keyed.body).unwrap_or_default();
-    if let Some(env) = body.get_mut("env") {
-        let hashed = |value: &Value| Value::from(ContentHash::of(value.to_string().as_bytes()).hex());
-        *env = match &*env {
-            Value::Array(pairs) => pairs
-                .iter()
-                .filter_map(|pair| Some((pair.get(0)?.as_str()?.to_owned(), hashed(pair.get(1)?))))
-                .collect::<Map<_, _>>()
-                .into(),
-            Value::Object(map) => map.iter().map(|(n, v)| (n.clone(), hashed(v))).collect::<Map<_, _>>().into(),
-            other => hashed(other),
-        };
+    if let Some(Value::Array(pairs)) = body.get("env") {
+        let pairs = pairs.iter().filter_map(|pair| pair.as_str()?.split_once('='));
+        let hashed: Map<_, _> =
+            pairs.map(|(name, value)| (name.to_owned(), ContentHash::of(value.as_bytes()).hex().into())).collect();
+        body["env"] = hashed.into();
     }
     body
 }

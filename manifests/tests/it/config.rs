@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use shiplap_manifests::Config;
-use shiplap_manifests::config::{Compression, ConfigError, Deploy, Pin, Secret};
+use shiplap_manifests::config::{Age, Compression, ConfigError, Deploy, Pin, Secret};
 
 const IMAGE: &str = "[instance.campus.image.openedx]\ncontext = \"c\"\nrepository = \"campus/openedx\"\n";
 
@@ -124,4 +124,22 @@ fn the_file_is_found_from_a_folder_below() {
     assert_eq!(found, dir.path().join("shiplap.toml"));
     assert_eq!(Config::load(&found).unwrap().folder(), dir.path());
     assert!(matches!(Config::load(&below.join("shiplap.toml")), Err(ConfigError::Read { .. })));
+}
+
+#[test]
+fn an_age_is_a_number_and_a_unit() {
+    for (text, seconds) in
+        [("0s", 0), ("90m", 5_400), ("12h", 43_200), ("7d", 604_800), ("2w", 1_209_600), ("1 h", 3_600)]
+    {
+        let config = parse(&format!("[build]\nmax-age = \"{text}\"\n{IMAGE}")).unwrap();
+        let age = config.build.max_age.unwrap();
+        assert_eq!(age.0.as_secs(), seconds, "{text}");
+        assert_eq!(Age::try_from(String::from(age)), Ok(age));
+    }
+    assert_eq!(parse(IMAGE).unwrap().build.max_age, None);
+    for wrong in ["", "h", "12", "-1h", "1.5h", "12y", "12 µ", "h12", "30500568904944w"] {
+        let error = error(&format!("[build]\nmax-age = \"{wrong}\"\n{IMAGE}"));
+        assert!(error.contains("is no length of time") && error.contains("12h"), "{error}");
+    }
+    assert!(error(&format!("[build]\nmax-age = 12\n{IMAGE}")).contains("max-age"));
 }

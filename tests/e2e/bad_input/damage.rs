@@ -7,25 +7,28 @@ use super::flip;
 use crate::campus::Campus;
 use crate::common::Home;
 
-fn set_version(home: &Home, file: &str, version: u32) {
+/// Gives a database another version; gives the one that it had.
+fn set_version(home: &Home, file: &str, version: u32) -> u32 {
     let db = rusqlite::Connection::open(home.store().join(file)).unwrap();
+    let before = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     db.pragma_update(None, "user_version", version).unwrap();
+    before
 }
 
 #[test]
 fn a_store_of_a_newer_version_is_left_alone() {
     let campus = Campus::with_two_releases();
-    set_version(&campus.home, "cache.db", 99);
+    let cache = set_version(&campus.home, "cache.db", 99);
     for args in [&["images"][..], &["build"], &["release", "campus", "2.0.0"], &["rollback", "campus"]] {
         campus.run(args).ends_with(6).says("has version 99").says("use a newer shiplap");
     }
-    set_version(&campus.home, "cache.db", 1);
-    set_version(&campus.home, "history.db", 99);
+    set_version(&campus.home, "cache.db", cache);
+    let history = set_version(&campus.home, "history.db", 99);
     for args in [&["status"][..], &["release", "campus", "2.0.0"], &["rollback", "campus"]] {
         campus.run(args).ends_with(6).says("has version 99").says("nothing was changed");
     }
     assert_eq!(campus.deployed(), ["1.1.0"]);
-    set_version(&campus.home, "history.db", 1);
+    set_version(&campus.home, "history.db", history);
     campus.run(&["rollback", "campus"]).ok();
     assert_eq!(campus.deployed(), ["1.0.0"]);
 }
