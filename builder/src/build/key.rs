@@ -21,6 +21,9 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) hostname: &'a str,
     /// It decides what is in the layer.
     pub(crate) noise: &'a [String],
+    /// A build that does not trust traces does not find what they led to.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) untraced: bool,
 }
 
 /// One mount of a run, by what it shows.

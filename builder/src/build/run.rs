@@ -67,6 +67,7 @@ pub(crate) fn key(request: &Request, stage: &Stage, op: &RunOp, contents: &[Opti
         ulimits: request.ulimits.iter().map(|u| format!("{u:?}")).collect(),
         hostname: HOSTNAME,
         noise: &request.noise,
+        untraced: !request.trace,
     };
     key::run(op, network(op, request), &keys, &surroundings)
 }
