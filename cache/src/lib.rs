@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod between;
 mod blobs;
 mod capture;
 mod digest;

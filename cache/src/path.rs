@@ -122,6 +122,11 @@ impl TreePath {
     }
 }
 
+/// Whether bytes are a path as [`TreePath`] keeps it.
+pub(crate) fn is_clean(path: &[u8]) -> bool {
+    path.is_empty() || path.split(|&b| b == b'/').all(|part| !matches!(part, b"" | b"." | b"..") && !part.contains(&0))
+}
+
 /// Splits clean bytes into folder and name.
 pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&b| b == b'/') {

@@ -10,6 +10,9 @@
 //! rest     LEB128 + bytes  the other bytes of the path
 //! ```
 
+use std::ops::ControlFlow;
+
+use crate::between::Between;
 use crate::index::{DIRECTORY, OPAQUE, identity};
 use crate::tree::Finder;
 use crate::{Found, InputKey, PathSetId, StepKey, Tree, TreePath};
@@ -79,7 +82,10 @@ impl PathSet {
     pub fn observations(&self) -> Vec<Observation> {
         let mut all = Vec::new();
         // What is in a set was put there by `new`, or read to its end by `decode`.
-        let _ = read(&self.bytes, |path, asked| all.push(Observation { path: TreePath::from_clean(path), asked }));
+        let _ = read(&self.bytes, |path, asked| {
+            all.push(Observation { path: TreePath::from_clean(path), asked });
+            ControlFlow::Continue(())
+        });
         all
     }
 
@@ -95,7 +101,10 @@ impl PathSet {
     /// Reads a stored set; none when it is not whole.
     pub(crate) fn decode(bytes: Vec<u8>) -> Option<Self> {
         let mut clean = true;
-        read(&bytes, |path, _| clean &= TreePath::new(path).is_ok_and(|p| p.as_bytes() == path))?;
+        read(&bytes, |path, _| {
+            clean &= crate::path::is_clean(path);
+            ControlFlow::Continue(())
+        })?;
         clean.then_some(Self { bytes })
     }
 
@@ -109,25 +118,48 @@ impl PathSet {
             values.extend_from_slice(tree.id().as_bytes());
         }
         let mut finder = Finder::new(tree);
-        let _ = read(&self.bytes, |path, asked| put_value(tree, finder.find(path), path, asked, &mut values));
+        let _ = read(&self.bytes, |path, asked| {
+            put_value(tree, finder.find(path), path, asked, &mut values);
+            ControlFlow::Continue(())
+        });
         InputKey::of(&values)
     }
 
     /// The observations that have another value in one tree than in the other.
     pub fn differing(&self, a: &Tree, b: &Tree) -> Vec<Observation> {
+        let mut differ = Vec::new();
+        self.compare(a, b, |path, asked| {
+            differ.push(Observation { path: TreePath::from_clean(path), asked });
+            ControlFlow::Continue(())
+        });
+        differ
+    }
+
+    /// Whether all observations have the same values in both trees.
+    pub fn is_same(&self, a: &Tree, b: &Tree) -> bool {
+        let mut same = true;
+        self.compare(a, b, |_, _| {
+            same = false;
+            ControlFlow::Break(())
+        });
+        same
+    }
+
+    /// Calls back with each observation that differs. Only what is in layers that the trees do not share is looked at.
+    fn compare(&self, a: &Tree, b: &Tree, mut each: impl FnMut(&[u8], Asked) -> ControlFlow<()>) {
+        let mut between = Between::new(a, b);
         let (mut in_a, mut in_b) = (Finder::new(a), Finder::new(b));
         let (mut left, mut right) = (Vec::new(), Vec::new());
-        let mut differ = Vec::new();
         let _ = read(&self.bytes, |path, asked| {
+            if !between.touches(path, asked == Asked::Listing) {
+                return ControlFlow::Continue(());
+            }
             left.clear();
             right.clear();
             put_value(a, in_a.find(path), path, asked, &mut left);
             put_value(b, in_b.find(path), path, asked, &mut right);
-            if left != right {
-                differ.push(Observation { path: TreePath::from_clean(path), asked });
-            }
+            if left == right { ControlFlow::Continue(()) } else { each(path, asked) }
         });
-        differ
     }
 }
 
@@ -172,8 +204,8 @@ fn put_value(tree: &Tree, found: Option<Found>, path: &[u8], asked: Asked, value
     }
 }
 
-/// Calls back with each observation of an encoded set; none when its bytes are not whole.
-fn read(bytes: &[u8], mut each: impl FnMut(&[u8], Asked)) -> Option<()> {
+/// Calls back with each observation of an encoded set, until it is told to stop; none when its bytes are not whole.
+fn read(bytes: &[u8], mut each: impl FnMut(&[u8], Asked) -> ControlFlow<()>) -> Option<()> {
     let (_, mut rest) = bytes.split_first()?;
     let mut path = Vec::new();
     while let Some((&tag, after)) = rest.split_first() {
@@ -192,7 +224,9 @@ fn read(bytes: &[u8], mut each: impl FnMut(&[u8], Asked)) -> Option<()> {
         path.truncate(shared);
         path.extend_from_slice(&rest[..length]);
         rest = &rest[length..];
-        each(&path, asked);
+        if each(&path, asked).is_break() {
+            break;
+        }
     }
     Some(())
 }
@@ -309,6 +343,39 @@ mod tests {
         assert!(changed(asked(Asked::Content, "d/l"), target()));
         assert!(changed(asked(Asked::Listing, "d"), vec![dir("d", false), dir("d/f", false)]));
         assert!(changed(asked(Asked::Content, "d/f"), vec![dir("d", false), Entry::whiteout(path("d/f"))]));
+    }
+
+    #[test]
+    fn a_comparison_sees_what_whole_keys_see() {
+        let step = StepKey::of(b"step");
+        let base = || vec![dir("d", false), file("d/f", "1"), dir("d/e", false), file("d/e/g", "2"), file("x", "3")];
+        let tops = || vec![dir("d", false), file("d/top", "4")];
+        let layers: Vec<fn() -> Vec<Entry>> = vec![
+            Vec::new,
+            || vec![dir("d", false), file("d/f", "other")],
+            || vec![dir("d", false), Entry::whiteout(path("d/e"))],
+            || vec![dir("d", true), file("d/f", "1")],
+            || vec![Entry::whiteout(path("d"))],
+            || vec![file("d", "a file")],
+            || vec![entry("d", Kind::Symlink { target: b"x".into() }, 0o777)],
+            || vec![entry("", Kind::Dir { opaque: false }, 0o700)],
+            || vec![dir("d", false), dir("d/e", true)],
+            || vec![dir("d", false), dir("d/e", false), file("d/e/h", "")],
+            || vec![entry("d", Kind::Dir { opaque: false }, 0o700)],
+        ];
+        let trees: Vec<_> = layers.iter().map(|middle| tree([base(), middle(), tops()])).collect();
+        for at in ["", "d", "d/f", "d/e", "d/e/g", "d/e/h", "d/top", "x", "x/below", "none"] {
+            for what in [Asked::Exists, Asked::Content, Asked::Listing] {
+                let set = PathSet::new([asked(what, at)]);
+                for (i, a) in trees.iter().enumerate() {
+                    for (j, b) in trees.iter().enumerate() {
+                        let keys = set.input_key(&step, a) == set.input_key(&step, b);
+                        assert_eq!(set.is_same(a, b), keys, "{what:?} of {at:?} in {i} and {j}");
+                        assert_eq!(set.differing(a, b).is_empty(), keys);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

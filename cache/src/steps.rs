@@ -87,12 +87,23 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub fn compare(&self, step: &StepKey, stack: &Stack) -> Result<Option<Lookup>> {
-        let sets = self.path_sets(step)?;
-        if sets.iter().all(PathSet::is_whole_parent) {
+        let mut newest = self.newest_of_sets(step)?;
+        newest.retain(|run| !run.set.is_whole_parent());
+        if newest.is_empty() {
             return Ok(None);
         }
         let tree = self.tree(stack.layers())?;
-        for set in sets.into_iter().filter(|set| !set.is_whole_parent()) {
+        // The last run with a set is mostly the one, and its tree and ours share most layers.
+        for run in &newest {
+            // The layers that it ran on may be gone.
+            let Ok(parent) = self.tree(run.parent.layers()) else { continue };
+            if run.set.is_same(&parent, &tree)
+                && let Some(result) = self.whole(run.result.clone())?
+            {
+                return Ok(Some(Lookup { result, same_parent: false, set: Some(run.set.clone()) }));
+            }
+        }
+        for StepRun { set, .. } in newest {
             let found = self.result_of(&set.input_key(step, &tree))?;
             if let Some(result) = self.usable(found)? {
                 return Ok(Some(Lookup { result, same_parent: false, set: Some(set) }));
@@ -201,13 +212,28 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub fn runs(&self, step: &StepKey) -> Result<Vec<StepRun>> {
+        self.runs_by(
+            step,
+            "SELECT body, parent, result FROM runs JOIN path_sets ON id = path_set WHERE step = ?1 ORDER BY seq DESC LIMIT ?2",
+        )
+    }
+
+    /// The newest run with each of a step's path sets, newest first.
+    fn newest_of_sets(&self, step: &StepKey) -> Result<Vec<StepRun>> {
+        // Beside max(), SQLite takes the other columns from the row that has it (https://www.sqlite.org/lang_select.html#bareagg).
+        self.runs_by(
+            step,
+            "SELECT body, parent, result FROM
+             (SELECT path_set, parent, result, max(seq) AS newest FROM runs WHERE step = ?1 GROUP BY path_set)
+             JOIN path_sets ON id = path_set ORDER BY newest DESC LIMIT ?2",
+        )
+    }
+
+    fn runs_by(&self, step: &StepKey, query: &str) -> Result<Vec<StepRun>> {
         let rows: Vec<(Vec<u8>, Vec<u8>, String)> = self.query(|db| {
-            db.prepare_cached(
-                "SELECT body, parent, result FROM runs JOIN path_sets ON id = path_set WHERE step = ?1
-                 ORDER BY seq DESC LIMIT ?2",
-            )?
-            .query_map(params![step.as_bytes(), MAX_SETS], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-            .collect()
+            db.prepare_cached(query)?
+                .query_map(params![step.as_bytes(), MAX_SETS], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect()
         })?;
         let mut runs = Vec::new();
         for (set, parent, result) in rows {
@@ -238,9 +264,14 @@ impl Store {
 
     /// A stored result whose layer is here and whole. A result whose layer is gone is no result.
     fn usable(&self, stored: Option<String>) -> Result<Option<StepResult>> {
-        let Some(stored) = stored else { return Ok(None) };
         // A record that cannot be read is no result: the step runs.
-        let Ok(result) = serde_json::from_str::<StepResult>(&stored) else { return Ok(None) };
+        match stored.and_then(|stored| serde_json::from_str(&stored).ok()) {
+            Some(result) => self.whole(result),
+            None => Ok(None),
+        }
+    }
+
+    fn whole(&self, result: StepResult) -> Result<Option<StepResult>> {
         match &result.layer {
             Some(layer) if !self.has_layer(layer)? => Ok(None),
             _ => Ok(Some(result)),

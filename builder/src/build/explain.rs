@@ -348,7 +348,9 @@ fn differences(before: &Value, after: &Value) -> Vec<String> {
             "surroundings" if was.get("untraced") != value.get("untraced") => {
                 words.push("results of steps that were watched and of others are kept apart".to_owned());
             }
-            "surroundings" => words.push("the platform, the hosts, a limit or what counts as noise is another".to_owned()),
+            "surroundings" => {
+                words.push("the platform, the hosts, a limit or what counts as noise is another".to_owned())
+            }
             "op" => return vec!["another instruction stood here".to_owned()],
             field => words.push(format!("its {} is another", field.replace('_', " "))),
         }
