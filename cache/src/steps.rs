@@ -181,7 +181,9 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub fn forget(&self, step: &StepKey, tree: &Tree) -> Result<()> {
-        let inputs: Vec<_> = self.path_sets(step)?.iter().map(|set| set.input_key(step, tree)).collect();
+        // All of them: one that is too old to be tried may be tried again when newer ones are gone.
+        let sets = self.sets_up_to(step, -1)?;
+        let inputs: Vec<_> = sets.iter().map(|set| set.input_key(step, tree)).collect();
         self.transact(|db| {
             let mut gone = db.prepare("DELETE FROM runs WHERE input = ?1")?;
             inputs.iter().try_for_each(|input| gone.execute([input.as_bytes()]).map(drop))?;
@@ -196,12 +198,17 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub fn path_sets(&self, step: &StepKey) -> Result<Vec<PathSet>> {
+        self.sets_up_to(step, MAX_SETS)
+    }
+
+    /// So many path sets, newest first; all when that is negative.
+    fn sets_up_to(&self, step: &StepKey, most: i64) -> Result<Vec<PathSet>> {
         let bodies: Vec<Vec<u8>> = self.query(|db| {
             db.prepare_cached(
                 "SELECT body FROM (SELECT path_set, max(seq) AS newest FROM runs WHERE step = ?1 GROUP BY path_set)
                  JOIN path_sets ON id = path_set ORDER BY newest DESC LIMIT ?2",
             )?
-            .query_map(params![step.as_bytes(), MAX_SETS], |row| row.get(0))?
+            .query_map(params![step.as_bytes(), most], |row| row.get(0))?
             .collect()
         })?;
         Ok(bodies.into_iter().filter_map(PathSet::decode).collect())

@@ -378,10 +378,12 @@ pub(crate) fn carry_out(
     let ran = began.elapsed();
     noise::clean(&pending.upper(), &noise::rules(&request.noise)?)?;
     let layer = builder.store().commit_layer(pending, parent)?;
-    let trace = match &layer {
+    let mut trace = match &layer {
         Some(layer) => tracer.finish(&*builder.store().index(layer)?),
         None => tracer.finish(&IndexBuilder::default().finish()?),
     };
+    // Nobody else is on a network of its own.
+    trace.network &= spec.network != sandbox::Network::None;
     let (calls, paths) = (trace.calls, trace.set.observations().len());
     tracing::debug!(?ran, kept = ?began.elapsed() - ran, calls, paths, "ran");
     Ok((layer, trace))

@@ -1,6 +1,7 @@
 //! What we have to know of the caller of a call: bytes of its memory, and the directories that it stands in, from `/proc`.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -74,6 +75,13 @@ impl Caller {
     pub(super) fn open_root(self) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(rustix::fs::open(format!("/proc/{}/root", self.0), flags, Mode::empty())?)
+    }
+
+    /// A file that it has open; none when that is no regular file.
+    pub(super) fn open(self, descriptor: c_int) -> Option<File> {
+        let path = format!("/proc/{}/fd/{descriptor}", self.0);
+        let is_file = std::fs::metadata(&path).is_ok_and(|meta| meta.is_file());
+        is_file.then(|| File::open(path).ok()).flatten()
     }
 
     /// What it calls itself in the step's pid namespace: process and thread, the last numbers of proc_pid_status(5)'s lines.

@@ -44,7 +44,9 @@ pub(super) enum Call {
     /// Lists an open directory.
     List(c_int),
     /// Binds a socket, connects it or sends to an address. Of a socket of this machine that is a path.
-    Address { address: u64, length: u64 },
+    Address { address: u64, length: u64, sends: bool },
+    /// Sends what these headers describe, which may have addresses. Of several the first counts.
+    Message(u64),
     /// A call that the filter should not have told.
     Unknown,
 }
@@ -106,6 +108,8 @@ pub(super) const TOLD: &[c_long] = &[
     libc::SYS_getdents64,
     libc::SYS_bind,
     libc::SYS_connect,
+    // Not `sendmsg`: by it the step hands us the descriptor that its calls are told to.
+    libc::SYS_sendmmsg,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_open,
     #[cfg(target_arch = "x86_64")]
@@ -236,8 +240,10 @@ impl Call {
             libc::SYS_fanotify_mark => one(at(3, 4), true, Exists),
             libc::SYS_name_to_handle_at => one(at(0, 1), number(4) & libc::AT_SYMLINK_FOLLOW != 0, Exists),
             libc::SYS_getdents64 => Self::List(number(0)),
-            libc::SYS_bind | libc::SYS_connect => Self::Address { address: data.args[1], length: data.args[2] },
-            libc::SYS_sendto => Self::Address { address: data.args[4], length: data.args[5] },
+            libc::SYS_bind => Self::Address { address: data.args[1], length: data.args[2], sends: false },
+            libc::SYS_connect => Self::Address { address: data.args[1], length: data.args[2], sends: true },
+            libc::SYS_sendto => Self::Address { address: data.args[4], length: data.args[5], sends: true },
+            libc::SYS_sendmmsg => Self::Message(data.args[1]),
             _ => Self::Unknown,
         }
     }

@@ -126,7 +126,12 @@ fn program(mode: Mode) -> Vec<sock_filter> {
     }
     if mode == Mode::Traced {
         // Sending on a connected socket has no address, and is done often.
-        let check = [load(argument(4)), jump(libc::BPF_JEQ, 0, 1, 0), give(TELL), give(ALLOW)];
+        let mut check = Vec::new();
+        for half in [0, 4] {
+            check.push(load(argument(4) + half));
+            check.extend(unless_equal(0, TELL));
+        }
+        check.push(give(ALLOW));
         code.push(jump(libc::BPF_JEQ, libc::SYS_sendto as u32, 0, check.len() as u8));
         code.extend(check);
         for call in calls::TOLD {

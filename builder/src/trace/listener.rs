@@ -12,7 +12,7 @@ use shiplap_cache::{Question, TreePath};
 
 use super::caller::Caller;
 use super::calls::{Call, Look, Then, follows_open};
-use super::recorder::{Place, Recorder, Start, tree_path};
+use super::recorder::{Place, Recorder, Start};
 
 /// How many threads receive calls.
 const THREADS: usize = 2;
@@ -104,8 +104,11 @@ fn note(listener: BorrowedFd<'_>, recorder: &Mutex<Recorder<'_>>, call: &seccomp
             if let Some(mut second) = second {
                 if second.then == Then::Moved {
                     // A file is no link and holds none.
-                    let is_file = lock(recorder).is_file_now(caller, &first)?;
-                    second.then = if is_file { Then::Gone } else { Then::Made };
+                    match lock(recorder).is_file_now(caller, &first)? {
+                        true => second.then = Then::Gone,
+                        // A directory takes the place of one that is empty alone.
+                        false => (second.then, second.question) = (Then::Made, Question::Listing),
+                    }
                 }
                 follow_path(listener, recorder, call, caller, second, None, by_descriptor)?;
             }
@@ -129,38 +132,47 @@ fn note(listener: BorrowedFd<'_>, recorder: &Mutex<Recorder<'_>>, call: &seccomp
             let mut recorder = lock(recorder);
             recorder.calls += 1;
             if let Some(path) = path {
-                recorder.ask_open(&tree_path(&path), Question::Listing);
+                let path = recorder.path_now(caller, &path)?;
+                recorder.ask_open(&path, Question::Listing);
             }
         }
-        Call::Address { address, length } => socket(recorder, caller, address, length)?,
+        Call::Address { address, length, sends } => socket(recorder, caller, address, length, sends)?,
+        Call::Message(header) => {
+            // struct msghdr: the address and, in four bytes, its length (recvmsg(2)).
+            let Some(header) = caller.bytes(header, 12)? else { return Ok(()) };
+            let Some((&address, &length)) =
+                header.split_first_chunk().and_then(|(a, rest)| Some((a, rest.first_chunk()?)))
+            else {
+                return Ok(());
+            };
+            let address = u64::from_ne_bytes(address);
+            if address != 0 {
+                socket(recorder, caller, address, u32::from_ne_bytes(length).into(), true)?;
+            }
+        }
         Call::Unknown => {}
     }
     Ok(())
 }
 
-/// A socket of this machine has a path, and whether something is there is asked. One of the network marks the step, unless it stays on
-/// this machine.
-fn socket(recorder: &Mutex<Recorder<'_>>, caller: Caller, address: u64, length: u64) -> io::Result<()> {
+/// A socket of this machine has a path, and whether something is there is asked. Sending to the network marks the step, to an address of
+/// this machine too: a proxy may be there.
+fn socket(recorder: &Mutex<Recorder<'_>>, caller: Caller, address: u64, length: u64, sends: bool) -> io::Result<()> {
     let length = (length as usize).min(size_of::<libc::sockaddr_un>());
     let Some(bytes) = caller.bytes(address, length)? else { return Ok(()) };
     let Some((&[a, b], rest)) = bytes.split_first_chunk() else { return Ok(()) };
     lock(recorder).calls += 1;
-    // ip(7): two bytes of port, then the address; ipv6(7): four bytes of flow more.
-    let part = |from: usize, length: usize| rest.get(from..from + length);
-    let elsewhere = match i32::from(u16::from_ne_bytes([a, b])) {
-        libc::AF_INET => part(2, 4).is_some_and(|ip| ip[0] != 127 && ip != [0; 4]),
-        libc::AF_INET6 => part(6, 16).and_then(|ip| ip.try_into().ok()).is_some_and(|ip: [u8; 16]| {
-            let ip = std::net::Ipv6Addr::from(ip);
-            !ip.is_loopback() && !ip.is_unspecified() && !ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback())
-        }),
+    match i32::from(u16::from_ne_bytes([a, b])) {
+        libc::AF_INET | libc::AF_INET6 => lock(recorder).network |= sends,
         libc::AF_UNIX => {
             let path = rest.split(|&b| b == 0).next().unwrap_or_default();
             // An abstract name begins with a zero byte and is no path.
-            return if path.is_empty() { Ok(()) } else { unix_socket(recorder, caller, path) };
+            if !path.is_empty() {
+                unix_socket(recorder, caller, path)?;
+            }
         }
-        _ => false,
-    };
-    lock(recorder).network |= elsewhere;
+        _ => {}
+    }
     Ok(())
 }
 
@@ -195,11 +207,16 @@ fn follow_path(
     let Some(mut start) = start(recorder, caller, look.dir, &path)? else { return Ok(Place::Nowhere) };
     if let Some(dir) = in_root {
         let Some(root) = caller.directory(dir)? else { return Ok(Place::Nowhere) };
-        start = Start { base: tree_path(&root), root: tree_path(&root) };
+        let root = lock(recorder).path_now(caller, &root)?;
+        start = Start { base: root.clone(), root };
     }
     if !is_waiting(listener, call) {
         return Ok(Place::Nowhere);
     }
+    let stands = match look.then {
+        Then::Executed => self::start(recorder, caller, libc::AT_FDCWD, b".")?,
+        _ => None,
+    };
     let mut recorder = lock(recorder);
     let Look { follow, question, .. } = look;
     if look.then == Then::Nothing {
@@ -211,7 +228,10 @@ fn follow_path(
         Then::Nothing | Then::Found => {}
         Then::Made | Then::Moved => recorder.change(&place),
         Then::Gone => recorder.remove(&place),
-        Then::Executed => recorder.executed(caller, &start, &place)?,
+        Then::Executed => {
+            let descriptor = if path.is_empty() { Some(look.dir) } else { descriptor_of(&path) };
+            recorder.executed(caller, &stands.unwrap_or(start), &place, descriptor)?;
+        }
         Then::Root => recorder.chroot = true,
     }
     Ok(place)
@@ -219,14 +239,25 @@ fn follow_path(
 
 /// Where a caller's path starts from. None when that is no file of the tree.
 fn start(recorder: &Mutex<Recorder<'_>>, caller: Caller, dir: c_int, path: &[u8]) -> io::Result<Option<Start>> {
-    let root = match lock(recorder).chroot {
-        true => caller.root()?.as_deref().map(tree_path).unwrap_or_default(),
-        false => TreePath::root(),
-    };
+    let mut root = TreePath::root();
+    if lock(recorder).chroot
+        && let Some(path) = caller.root()?
+    {
+        root = lock(recorder).path_now(caller, &path)?;
+    }
     if path.starts_with(b"/") {
         return Ok(Some(Start { base: TreePath::root(), root }));
     }
-    Ok(caller.directory(dir)?.map(|base| Start { base: tree_path(&base), root }))
+    let Some(base) = caller.directory(dir)? else { return Ok(None) };
+    let base = lock(recorder).path_now(caller, &base)?;
+    Ok(Some(Start { base, root }))
+}
+
+/// The descriptor that a path such as `/proc/self/fd/3` or `/dev/fd/3` names.
+fn descriptor_of(path: &[u8]) -> Option<c_int> {
+    let (folder, name) = path.split_at(path.iter().rposition(|&b| b == b'/')?);
+    let number = std::str::from_utf8(&name[1..]).ok()?.parse().ok()?;
+    folder.ends_with(b"/fd").then_some(number)
 }
 
 /// Whether a program is executed by a descriptor alone: then the empty path is the descriptor's file.

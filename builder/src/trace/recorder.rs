@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 
+use nix::libc::c_int;
 use rustix::fs::{AtFlags, FileType};
 use shiplap_cache::{Question, Tree, TreePath, Watcher};
 
@@ -123,6 +124,14 @@ impl<'t> Recorder<'t> {
         self.live.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    /// A path that the kernel gave. Of something deleted, where it was: unless there is something of that very name.
+    pub(super) fn path_now(&mut self, caller: Caller, path: &[u8]) -> io::Result<TreePath> {
+        let whole = TreePath::new(path).unwrap_or_default();
+        let Some(stripped) = path.strip_suffix(DELETED) else { return Ok(whole) };
+        let there = rustix::fs::statat(self.live(caller)?, whole.as_bytes(), AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        Ok(if there { whole } else { TreePath::new(stripped).unwrap_or_default() })
+    }
+
     /// Notes a question about a path.
     pub(super) fn ask(
         &mut self,
@@ -196,13 +205,24 @@ impl<'t> Recorder<'t> {
         }
     }
 
-    /// Notes what executing a file reads besides it.
-    pub(super) fn executed(&mut self, caller: Caller, start: &Start, place: &Place) -> io::Result<()> {
+    /// Notes what executing a file reads besides it. `start` is where the caller stands: a relative interpreter is looked up there.
+    /// `descriptor` is the file's, where it was named by one: it may have no other name.
+    pub(super) fn executed(
+        &mut self,
+        caller: Caller,
+        start: &Start,
+        place: &Place,
+        descriptor: Option<c_int>,
+    ) -> io::Result<()> {
         let (Place::Tree(path) | Place::Mounted(path)) = place else { return Ok(()) };
         let mut file = path.clone();
+        let mut descriptor = descriptor.and_then(|number| caller.open(number));
         // The kernel goes five deep (fs/exec.c).
         for _ in 0..5 {
-            let program = programs::open(self.live(caller)?, &file);
+            let program = match descriptor.take() {
+                Some(program) => Some(program),
+                None => programs::open(self.live(caller)?, &file),
+            };
             let Some(program) = program else { return Ok(()) };
             let mut next = None;
             for (number, interpreter) in programs::interpreters(&program).into_iter().enumerate() {
@@ -312,8 +332,11 @@ impl Walk<'_, '_> {
         if let Some((_, inside)) = self.inside {
             self.lasting = false;
             if inside == Inside::Changed {
-                // What the parent has here was replaced, and that it could be is an observation.
-                self.recorder.watcher.note(next, Question::Exists);
+                // What the parent has here may have been replaced, or may still be there: a call that would have put something here can
+                // have failed.
+                let is_link = self.recorder.watcher.link(next).is_some();
+                let question = if is_link { Question::Content } else { Question::Exists };
+                self.recorder.watcher.note(next, question);
             }
             return self.live_link(next);
         }
@@ -377,7 +400,8 @@ impl Walk<'_, '_> {
         let magic = matches!(rest.last(), Some(&(b"cwd" | b"root" | b"exe")))
             || rest.iter().rev().nth(1).is_some_and(|above| matches!(*above, b"fd" | b"map_files"));
         if magic && whose.first().is_some_and(|b| b.is_ascii_digit() || *b == b's' || *b == b't') {
-            return Ok(caller::read_link(live, path.as_slice())?.map(Link::Magic));
+            let Some(target) = caller::read_link(live, path.as_slice())? else { return Ok(None) };
+            return Ok(Some(Link::Magic(self.recorder.path_now(caller, &target)?)));
         }
         Ok(caller::link_target(live, &path).map(Link::Written))
     }
@@ -391,7 +415,7 @@ impl Walk<'_, '_> {
                 }
                 self.rest.extend(split(&target));
             }
-            Link::Magic(path) => self.jump(&tree_path(&path)),
+            Link::Magic(path) => self.jump(&path),
         }
     }
 }
@@ -401,15 +425,10 @@ enum Link {
     /// By what is written in it.
     Written(Vec<u8>),
     /// To a file that has this path now, wherever the caller's root is.
-    Magic(Vec<u8>),
+    Magic(TreePath),
 }
 
 /// The components of a path, the first one last.
 fn split(path: &[u8]) -> Vec<Vec<u8>> {
     path.split(|&b| b == b'/').rev().filter(|part| !part.is_empty()).map(<[u8]>::to_vec).collect()
-}
-
-/// A path that the kernel gave. Of something deleted, where it was.
-pub(super) fn tree_path(path: &[u8]) -> TreePath {
-    TreePath::new(path.strip_suffix(DELETED).unwrap_or(path)).unwrap_or_default()
 }

@@ -121,6 +121,34 @@ fn a_link_of_the_parent_that_the_step_replaced_is_not_followed_any_more() {
 }
 
 #[test]
+fn a_link_that_could_not_be_made_leaves_those_of_the_parent() {
+    let lab = tree();
+    // /in/deep is there: nothing is put in its place, and the links in it are the parent's.
+    std::os::unix::fs::symlink("../a", lab.layers[0].join("in/deep/l")).unwrap();
+    let seen = watch(&lab, "probe symlink /nowhere /in/deep; cat /in/deep/l");
+    assert_eq!(seen.out, "symlink: File exists\n1");
+    seen.has(&["/in/deep/l Content", "/in/a Content"]);
+}
+
+#[test]
+fn a_directory_takes_the_place_of_an_empty_one_alone() {
+    let lab = tree();
+    let seen = watch(&lab, "mkdir /work/new; probe rename /work/new /in/other");
+    assert_eq!(seen.out, "rename: Directory not empty\n");
+    seen.has(&["/in/other Listing"]);
+}
+
+#[test]
+fn a_name_may_end_as_that_of_something_deleted() {
+    let lab = tree();
+    let dir = lab.layers[0].join("in/d (deleted)");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("f"), "5").unwrap();
+    watch(&lab, "cd '/in/d (deleted)'; cat f; ls").ok().has(&["/in/d (deleted)/f Content", "/in/d (deleted) Listing"]);
+    watch(&lab, "mkdir /new; cd /new; rmdir /new; cat ../in/a; cat x || true").has(&["/in/a Content", "/new Exists"]);
+}
+
+#[test]
 fn dots_lead_out_of_what_the_step_made() {
     let lab = tree();
     watch(&lab, "mkdir -p /new/x; cat /new/x/../../in/a; cd /new/x; cat ../../in/other/c")

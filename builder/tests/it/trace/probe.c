@@ -85,11 +85,23 @@ int main(int argc, char **argv) {
         char *arguments[] = {"x", NULL};
         fexecve(open(argv[2], O_RDONLY), arguments, environ);
         return 1;
+    } else if (!strcmp(what, "memfd")) {
+        char *arguments[] = {"x", NULL};
+        int fd = memfd_create("x", 0);
+        dprintf(fd, "%s\necho from memory\n", argv[2]);
+        fexecve(fd, arguments, environ);
+        return 1;
+    } else if (!strcmp(what, "rename")) {
+        say("rename", rename(argv[2], argv[3]));
+    } else if (!strcmp(what, "symlink")) {
+        say("symlink", symlink(argv[2], argv[3]));
     } else if (!strcmp(what, "socket")) {
         struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(9)};
         inet_pton(AF_INET, argv[2], &address.sin_addr);
         int fd = socket(AF_INET, SOCK_DGRAM, 0);
-        if (argc > 3) sendto(fd, "x", 1, 0, (void *)&address, sizeof address);
+        struct mmsghdr message = {.msg_hdr = {.msg_name = &address, .msg_namelen = sizeof address}};
+        if (argc > 3 && !strcmp(argv[3], "sendmmsg")) sendmmsg(fd, &message, 1, 0);
+        else if (argc > 3) sendto(fd, "x", 1, 0, (void *)&address, sizeof address);
         else connect(fd, (void *)&address, sizeof address);
     } else if (!strcmp(what, "connect")) {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
