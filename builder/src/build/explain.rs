@@ -349,7 +349,7 @@ fn differences(before: &Value, after: &Value) -> Vec<String> {
                 words.push("results of steps that were watched and of others are kept apart".to_owned());
             }
             "surroundings" => {
-                words.push("the platform, the hosts, a limit or what counts as noise is another".to_owned())
+                words.push("the platform, the hosts, a limit or what counts as noise is another".to_owned());
             }
             "op" => return vec!["another instruction stood here".to_owned()],
             field => words.push(format!("its {} is another", field.replace('_', " "))),
