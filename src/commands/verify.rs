@@ -63,7 +63,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     }
     match stale {
         0 => Ok(ExitCode::SUCCESS),
-        n => Err(Failure::new(Kind::Failed, format!("{n} stale results were dropped"))
+        n => Err(Failure::new(Kind::Failed, format!("stale results were dropped: {n}"))
             .hint("this is a bug of Shiplap: please report the steps and the paths above")),
     }
 }
