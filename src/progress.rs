@@ -106,8 +106,7 @@ impl Build {
     /// The instruction on one line.
     fn text(&self, step: StepId) -> String {
         let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = steps.get(&step).map_or("", |info| info.text.as_str());
-        text.split_whitespace().collect::<Vec<_>>().join(" ")
+        steps.get(&step).map_or_else(String::new, StepInfo::one_line)
     }
 
     fn elapsed(&self, step: StepId) -> f64 {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
-use shiplap_builder::build::{Built, Forecast, Outcome, Request, StepInfo};
+use shiplap_builder::build::{BuildError, Built, Forecast, Outcome, Request, StepInfo};
 use shiplap_cache::ImageId;
 use shiplap_manifests::config::Image;
 use shiplap_manifests::names::ImageName;
@@ -94,12 +94,9 @@ pub async fn forecasts(app: &App, given: Option<&str>, flags: &Flags) -> Result<
     let images = app.images()?;
     let mut forecasts = Vec::new();
     for (image, request) in requests(app, given, flags)? {
-        let (dockerfile, text) = (request.dockerfile.clone(), request.dockerfile_text.clone());
+        let place = DockerfilePlace::of(&request);
         let watch = app.progress.watch(image.as_ref().map(ImageName::as_str));
-        let forecast = app.builder(&images).forecast(request, watch).await.map_err(|error| {
-            let text = text.unwrap_or_else(|| std::fs::read_to_string(&dockerfile).unwrap_or_default());
-            build_failure(error, &dockerfile, &text)
-        })?;
+        let forecast = app.builder(&images).forecast(request, watch).await.map_err(|error| place.show(app, error))?;
         forecasts.push((image, forecast));
     }
     app.progress.finish();
@@ -187,7 +184,7 @@ fn local_name(instance: &shiplap_manifests::names::InstanceName, image: &ImageNa
 
 /// Builds, with errors shown at their place.
 pub async fn build(app: &App, images: &Images, request: Request, image: Option<&str>) -> Result<Built> {
-    let (dockerfile, text) = (request.dockerfile.clone(), request.dockerfile_text.clone());
+    let place = DockerfilePlace::of(&request);
     if !request.context.is_dir() {
         return Err(Failure::new(
             Kind::Missing,
@@ -196,11 +193,25 @@ pub async fn build(app: &App, images: &Images, request: Request, image: Option<&
         .hint("for an instance it is `context` in shiplap.toml, relative to that file"));
     }
     let watch = app.progress.watch(image);
-    app.builder(images).build(request, watch).await.map_err(|error| {
+    app.builder(images).build(request, watch).await.map_err(|error| place.show(app, error))
+}
+
+/// The Dockerfile of a request, to show what is wrong in it when the request is gone.
+struct DockerfilePlace {
+    path: PathBuf,
+    text: Option<String>,
+}
+
+impl DockerfilePlace {
+    fn of(request: &Request) -> Self {
+        Self { path: request.dockerfile.clone(), text: request.dockerfile_text.clone() }
+    }
+
+    fn show(self, app: &App, error: BuildError) -> Failure {
         app.progress.finish();
-        let text = text.unwrap_or_else(|| std::fs::read_to_string(&dockerfile).unwrap_or_default());
-        build_failure(error, &dockerfile, &text)
-    })
+        let text = self.text.unwrap_or_else(|| std::fs::read_to_string(&self.path).unwrap_or_default());
+        build_failure(error, &self.path, &text)
+    }
 }
 
 fn references(tags: &[String]) -> Result<Vec<Reference>> {

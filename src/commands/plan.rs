@@ -68,7 +68,7 @@ fn show(steps: &[Step]) {
             Decision::Run { why } => ("run", explain::short(why)),
             Decision::Open { why } => ("open", why.clone()),
         };
-        let text: String = step.info.text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(48).collect();
+        let text: String = step.info.one_line().chars().take(48).collect();
         vec![word.to_owned(), step.info.stage.clone(), step.info.at.line_start.to_string(), text, why]
     };
     table::print(&["", "STAGE", "LINE", "STEP", "WHY"], &steps.iter().map(row).collect::<Vec<_>>());

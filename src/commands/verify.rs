@@ -74,7 +74,7 @@ fn show(judged: &Judged) {
         Verdict::NotDeterministic { paths } => ("not deterministic", paths.as_slice()),
         Verdict::Stale { paths } => ("STALE", paths.as_slice()),
     };
-    let text: String = judged.info.text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(70).collect();
+    let text: String = judged.info.one_line().chars().take(70).collect();
     output::line(&format!("{word}: {}:{} {text}", judged.info.stage, judged.info.at.line_start));
     for path in paths.iter().take(SHOWN) {
         output::line(&format!("  {path}"));

@@ -28,6 +28,17 @@ pub struct StepInfo {
     pub at: Location,
 }
 
+impl StepInfo {
+    /// The instruction on one line.
+    pub fn one_line(&self) -> String {
+        on_one_line(&self.text)
+    }
+}
+
+fn on_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Names steps: by a line of the Dockerfile (`41`), a stage (`production`), both (`production:41`), or words of the instruction (`npm ci`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepSelector(String);
@@ -61,7 +72,7 @@ impl std::fmt::Display for StepSelector {
 }
 
 fn words(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+    on_one_line(text).to_lowercase()
 }
 
 /// How a step came to its result.

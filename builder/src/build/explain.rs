@@ -113,7 +113,7 @@ pub(crate) fn why(
     let store = run.builder.store();
     let runs = store.runs(&keyed.key)?;
     let stage = run.info(id).stage;
-    if let Some((nearest, differing)) = nearest(store, &runs, tree)? {
+    if let Some((nearest, differing)) = nearest(store, &runs, tree) {
         return files(run, &stage, nearest, differing, tree);
     }
     if let Some(untraced) = runs.iter().find_map(|run| run.result.untraced.clone()) {
@@ -140,11 +140,7 @@ pub(crate) fn why(
 }
 
 /// The earlier run with the fewest differences, and these.
-fn nearest<'r>(
-    store: &Store,
-    runs: &'r [StepRun],
-    tree: &Tree,
-) -> Result<Option<(&'r StepRun, Vec<Observation>)>, StepError> {
+fn nearest<'r>(store: &Store, runs: &'r [StepRun], tree: &Tree) -> Option<(&'r StepRun, Vec<Observation>)> {
     let mut best: Option<(&StepRun, Vec<Observation>)> = None;
     for run in runs.iter().filter(|run| !run.set.is_whole_parent()) {
         // The layers that it ran on may be gone.
@@ -154,7 +150,7 @@ fn nearest<'r>(
             best = Some((run, differing));
         }
     }
-    Ok(best)
+    best
 }
 
 fn files(
@@ -251,15 +247,20 @@ fn layers(run: &Run, stage: &str, before: &LayerIndex, after: &LayerIndex, why: 
 
 /// The mounts that show something else, as changes of what is seen there.
 fn mounted(stage: &str, before: &Value, after: &Value) -> Vec<Change> {
-    let list = |body: &Value| body.get("mounts").and_then(Value::as_array).cloned().unwrap_or_default();
-    let old = list(before);
-    let shows = |mount: &Value| mount.get("content").is_some() && !old.contains(mount);
     let change = |mount: &Value| {
         let path = TreePath::new(mount.get("target")?.as_str()?).ok()?;
         let (input, path) = (Input::of(stage, &path), path.to_string());
         Some(Change { path, what: What::Changed, names: Vec::new(), input, before: None, after: None })
     };
-    list(after).iter().filter(|mount| shows(mount)).filter_map(change).collect()
+    let other = other_mounts(before.get("mounts"), after.get("mounts"));
+    other.into_iter().filter(|mount| mount.get("content").is_some()).filter_map(change).collect()
+}
+
+/// The mounts of an instruction that another one has not.
+fn other_mounts<'v>(before: Option<&Value>, after: Option<&'v Value>) -> Vec<&'v Value> {
+    let before = before.and_then(Value::as_array);
+    let is_other = |mount: &&Value| !before.is_some_and(|before| before.contains(mount));
+    after.and_then(Value::as_array).into_iter().flatten().filter(is_other).collect()
 }
 
 /// Where steps are remembered by their place in a Dockerfile: by their text, and by their number in the stage.
@@ -370,15 +371,13 @@ fn variables(before: &Value, after: &Value) -> Vec<String> {
 }
 
 fn mounts(before: &Value, after: &Value) -> Vec<String> {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let old = list(before);
     let target = |mount: &Value| mount.get("target").and_then(Value::as_str).unwrap_or("?").to_owned();
-    let changed: Vec<_> = list(after).into_iter().filter(|mount| !old.contains(mount)).collect();
+    let changed = other_mounts(Some(before), Some(after));
     let text = |mount: &Value| match mount.get("content") {
         Some(_) => format!("what is mounted at {} is different", target(mount)),
         None => format!("the mount at {} is another", target(mount)),
     };
-    if changed.is_empty() { vec!["a mount is gone".to_owned()] } else { changed.iter().map(text).collect() }
+    if changed.is_empty() { vec!["a mount is gone".to_owned()] } else { changed.into_iter().map(text).collect() }
 }
 
 /// What a step reads of layers that are only assumed: how many paths.

@@ -41,9 +41,10 @@ pub(super) async fn step(
         false => found.as_ref().and_then(|found| run.refresh(id, &found.result)),
     };
     // What it copies or mounts may come from a stage that is only assumed.
-    let from_assumed = match step.depends_on.is_empty() {
+    let assumed = run.assumed_layers();
+    let from_assumed = match step.depends_on.is_empty() || assumed.is_empty() {
         true => None,
-        false => source_assumed(run, &complete(run, step, work.afresh()).await?),
+        false => source_assumed(&assumed, &complete(run, step, work.afresh()).await?),
     };
     if let (Some(found), None) = (&found, &stale) {
         let tree = store.tree(stack.layers())?;
@@ -124,11 +125,7 @@ fn made(run: &Run, work: &Work, tree: &Tree) -> Result<Option<Made>, StepError> 
 }
 
 /// The step whose assumed files are among what is copied or mounted.
-fn source_assumed(run: &Run, work: &Work) -> Option<StepId> {
-    let assumed: Vec<_> = run.assumed_layers();
-    if assumed.is_empty() {
-        return None;
-    }
+fn source_assumed(assumed: &[(PathBuf, StepId)], work: &Work) -> Option<StepId> {
     let of = |item: &Item| {
         let from = assumed.iter().find(|(dir, _)| item.at.starts_with(dir))?;
         (!item.entry.is_dir()).then_some(from.1)
@@ -147,8 +144,7 @@ fn source_assumed(run: &Run, work: &Work) -> Option<StepId> {
 }
 
 fn short(run: &Run, step: StepId) -> String {
-    let text = run.info(step).text;
-    let mut words: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut words = run.info(step).one_line();
     if let Some((at, _)) = words.char_indices().nth(48) {
         words.truncate(at);
         words.push('…');

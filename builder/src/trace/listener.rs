@@ -97,6 +97,7 @@ fn note(listener: BorrowedFd<'_>, recorder: &Mutex<Recorder<'_>>, call: &seccomp
         lock(recorder).give_up("a program for another architecture, such as a 32-bit one, cannot be watched");
         return Ok(());
     }
+    lock(recorder).calls += 1;
     match Call::of(&call.data) {
         Call::Paths(look, second) => {
             let by_descriptor = takes_descriptor(call);
@@ -112,7 +113,6 @@ fn note(listener: BorrowedFd<'_>, recorder: &Mutex<Recorder<'_>>, call: &seccomp
                 }
                 follow_path(listener, recorder, call, caller, second, None, by_descriptor)?;
             }
-            lock(recorder).calls += 1;
         }
         Call::OpenHow { dir, path, how } => {
             let Some(bytes) = caller.bytes(how, size_of::<open_how>())? else { return Ok(()) };
@@ -125,13 +125,11 @@ fn note(listener: BorrowedFd<'_>, recorder: &Mutex<Recorder<'_>>, call: &seccomp
             let look = Look { dir, path, follow, question: Question::Stat, then: Then::Nothing };
             let in_root = (resolve & libc::RESOLVE_IN_ROOT != 0).then_some(dir);
             follow_path(listener, recorder, call, caller, look, in_root, false)?;
-            lock(recorder).calls += 1;
         }
         Call::List(fd) => {
             let path = caller.directory(fd)?;
-            let mut recorder = lock(recorder);
-            recorder.calls += 1;
             if let Some(path) = path {
+                let mut recorder = lock(recorder);
                 let path = recorder.path_now(caller, &path)?;
                 recorder.ask_open(&path, Question::Listing);
             }
@@ -161,7 +159,6 @@ fn socket(recorder: &Mutex<Recorder<'_>>, caller: Caller, address: u64, length: 
     let length = (length as usize).min(size_of::<libc::sockaddr_un>());
     let Some(bytes) = caller.bytes(address, length)? else { return Ok(()) };
     let Some((&[a, b], rest)) = bytes.split_first_chunk() else { return Ok(()) };
-    lock(recorder).calls += 1;
     match i32::from(u16::from_ne_bytes([a, b])) {
         libc::AF_INET | libc::AF_INET6 => lock(recorder).network |= sends,
         libc::AF_UNIX => {
