@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::index::{DIRECTORY, OPAQUE, WHITEOUT};
+use crate::index::{DIRECTORY, OPAQUE, SYMLINK, WHITEOUT};
 use crate::{Entry, Kind, LayerId, LayerIndex, TreeId, TreePath};
 
 /// How many symbolic links one path may lead through, as in Linux (`path_resolution(7)`).
@@ -146,6 +146,11 @@ impl Tree {
     /// Whether something found is a directory.
     pub fn is_folder(&self, found: Found) -> bool {
         matches!(self.attributes(found)[0], DIRECTORY | OPAQUE)
+    }
+
+    /// Whether something found is a symbolic link.
+    pub fn is_link(&self, found: Found) -> bool {
+        self.attributes(found)[0] == SYMLINK
     }
 
     /// Whether a path is a directory; the root always is.

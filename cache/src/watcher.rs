@@ -2,6 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
+
+use crate::tree::Finder;
 use crate::{Asked, Found, Kind, Observation, PathSet, Resolved, Tree, TreePath};
 
 /// What somebody wants to know of a path.
@@ -25,15 +28,16 @@ pub enum Question {
 #[derive(Debug)]
 pub struct Watcher<'a> {
     tree: &'a Tree,
-    seen: HashSet<Observation>,
+    finder: Finder<'a>,
+    seen: HashSet<Observation, RandomState>,
     /// Whether a path that was met is a directory.
-    folders: HashMap<TreePath, bool>,
+    folders: HashMap<TreePath, bool, RandomState>,
 }
 
 impl<'a> Watcher<'a> {
     /// Watches a tree.
     pub fn new(tree: &'a Tree) -> Self {
-        Self { tree, seen: HashSet::new(), folders: HashMap::new() }
+        Self { tree, finder: Finder::new(tree), seen: HashSet::default(), folders: HashMap::default() }
     }
 
     /// The tree.
@@ -47,7 +51,7 @@ impl<'a> Watcher<'a> {
             Some(parent) if !self.is_folder(&parent) => return,
             _ => {}
         }
-        let found = self.tree.find(path);
+        let found = self.find(path);
         let is_folder = path.is_root() || found.is_some_and(|f| self.tree.is_folder(f));
         let asked = match question {
             _ if found.is_none() && !is_folder => Asked::Exists,
@@ -90,7 +94,7 @@ impl<'a> Watcher<'a> {
         let is = match path.parent() {
             None => true,
             Some(parent) if !self.is_folder(&parent) => false,
-            Some(_) => self.tree.find(path).is_some_and(|found| self.tree.is_folder(found)),
+            Some(_) => self.find(path).is_some_and(|found| self.tree.is_folder(found)),
         };
         if path.parent().is_none_or(|parent| self.is_folder(&parent)) {
             self.insert(path, Asked::Exists);
@@ -105,13 +109,17 @@ impl<'a> Watcher<'a> {
     }
 
     /// What is at a path that leads through no link. Nothing is noted.
-    pub fn find(&self, path: &TreePath) -> Option<Found> {
-        self.tree.find(path)
+    pub fn find(&mut self, path: &TreePath) -> Option<Found> {
+        self.finder.find(path.as_bytes())
     }
 
     /// Where a link points, if there is one at a path that leads through no other.
-    pub fn link(&self, path: &TreePath) -> Option<Vec<u8>> {
-        match self.tree.get(path)?.kind {
+    pub fn link(&mut self, path: &TreePath) -> Option<Vec<u8>> {
+        let found = self.find(path)?;
+        if !self.tree.is_link(found) {
+            return None;
+        }
+        match self.tree.entry(found).kind {
             Kind::Symlink { target } => Some(target),
             _ => None,
         }

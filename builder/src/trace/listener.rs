@@ -38,9 +38,13 @@ pub(super) fn follow<'scope>(
     for _ in 0..if wakes { THREADS } else { 1 } {
         let listener = listener.clone();
         scope.spawn(move || {
+            let mut calls = 0;
             while wakes || callers_left(listener.as_fd()) {
                 match receive(listener.as_fd()) {
-                    Ok(call) => answer(listener.as_fd(), recorder, &call),
+                    Ok(call) => {
+                        calls += 1;
+                        answer(listener.as_fd(), recorder, &call);
+                    }
                     // A caller that died before we came to it (ENOENT), or the last of them when we are woken at the end.
                     Err(libc::ENOENT) if wakes && !callers_left(listener.as_fd()) => break,
                     Err(libc::ENOENT | libc::EINTR) => {}
@@ -51,6 +55,7 @@ pub(super) fn follow<'scope>(
                     }
                 }
             }
+            lock(recorder).calls += calls;
         });
     }
 }
@@ -97,7 +102,6 @@ fn note(listener: BorrowedFd<'_>, recorder: &Mutex<Recorder<'_>>, call: &seccomp
         lock(recorder).give_up("a program for another architecture, such as a 32-bit one, cannot be watched");
         return Ok(());
     }
-    lock(recorder).calls += 1;
     match Call::of(&call.data) {
         Call::Paths(look, second) => {
             let by_descriptor = takes_descriptor(call);
@@ -174,12 +178,10 @@ fn socket(recorder: &Mutex<Recorder<'_>>, caller: Caller, address: u64, length: 
 }
 
 fn unix_socket(recorder: &Mutex<Recorder<'_>>, caller: Caller, path: &[u8]) -> io::Result<()> {
-    let start = start(recorder, caller, libc::AT_FDCWD, path)?;
+    let Some(base) = base(caller, libc::AT_FDCWD, path)? else { return Ok(()) };
     let mut recorder = lock(recorder);
-    match start {
-        Some(start) => recorder.ask(caller, start, path, true, Question::Exists),
-        None => Ok(()),
-    }
+    let start = start(&mut recorder, caller, &base)?;
+    recorder.ask(caller, &start, path, true, Question::Exists)
 }
 
 /// Notes a path. Says where it leads, when more is done to it than looking.
@@ -201,23 +203,32 @@ fn follow_path(
         // Without a path either the call fails, or it is about a descriptor, whose opening was noted.
         return Ok(Place::Nowhere);
     }
-    let Some(mut start) = start(recorder, caller, look.dir, &path)? else { return Ok(Place::Nowhere) };
-    if let Some(dir) = in_root {
-        let Some(root) = caller.directory(dir)? else { return Ok(Place::Nowhere) };
-        let root = lock(recorder).path_now(caller, &root)?;
-        start = Start { base: root.clone(), root };
-    }
-    if !is_waiting(listener, call) {
-        return Ok(Place::Nowhere);
-    }
+    let Some(base) = base(caller, look.dir, &path)? else { return Ok(Place::Nowhere) };
+    let in_root = match in_root.map(|dir| caller.directory(dir)).transpose()? {
+        Some(None) => return Ok(Place::Nowhere),
+        root => root.flatten(),
+    };
     let stands = match look.then {
-        Then::Executed => self::start(recorder, caller, libc::AT_FDCWD, b".")?,
+        Then::Executed => caller.directory(libc::AT_FDCWD)?,
         _ => None,
     };
     let mut recorder = lock(recorder);
     let Look { follow, question, .. } = look;
-    if look.then == Then::Nothing {
-        recorder.ask(caller, start, &path, follow, question)?;
+    let only_looks = look.then == Then::Nothing;
+    // Most questions come again and again. Should the caller be gone and this be somebody else's path, nothing is noted for it.
+    if only_looks && in_root.is_none() && recorder.has_asked(&base, &path, follow, question) {
+        return Ok(Place::Nowhere);
+    }
+    if !is_waiting(listener, call) {
+        return Ok(Place::Nowhere);
+    }
+    let mut start = start(&mut recorder, caller, &base)?;
+    if let Some(root) = in_root {
+        let root = recorder.path_now(caller, &root)?;
+        start = Start { base: root.clone(), root };
+    }
+    if only_looks {
+        recorder.ask(caller, &start, &path, follow, question)?;
         return Ok(Place::Nowhere);
     }
     let place = recorder.find(caller, &start, &path, follow, question)?;
@@ -227,27 +238,32 @@ fn follow_path(
         Then::Gone => recorder.remove(&place),
         Then::Executed => {
             let descriptor = if path.is_empty() { Some(look.dir) } else { descriptor_of(&path) };
-            recorder.executed(caller, &stands.unwrap_or(start), &place, descriptor)?;
+            let stands = match stands {
+                Some(stands) => self::start(&mut recorder, caller, &stands)?,
+                None => start,
+            };
+            recorder.executed(caller, &stands, &place, descriptor)?;
         }
         Then::Root => recorder.chroot = true,
     }
     Ok(place)
 }
 
-/// Where a caller's path starts from. None when that is no file of the tree.
-fn start(recorder: &Mutex<Recorder<'_>>, caller: Caller, dir: c_int, path: &[u8]) -> io::Result<Option<Start>> {
+/// The directory that a caller's path starts from, as the kernel says it; empty when the path is absolute. None when that is no file
+/// of the tree.
+fn base(caller: Caller, dir: c_int, path: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    if path.starts_with(b"/") { Ok(Some(Vec::new())) } else { caller.directory(dir) }
+}
+
+/// Where a caller's path starts from.
+fn start(recorder: &mut Recorder<'_>, caller: Caller, base: &[u8]) -> io::Result<Start> {
     let mut root = TreePath::root();
-    if lock(recorder).chroot
+    if recorder.chroot
         && let Some(path) = caller.root()?
     {
-        root = lock(recorder).path_now(caller, &path)?;
+        root = recorder.path_now(caller, &path)?;
     }
-    if path.starts_with(b"/") {
-        return Ok(Some(Start { base: TreePath::root(), root }));
-    }
-    let Some(base) = caller.directory(dir)? else { return Ok(None) };
-    let base = lock(recorder).path_now(caller, &base)?;
-    Ok(Some(Start { base, root }))
+    Ok(Start { base: recorder.path_now(caller, base)?, root })
 }
 
 /// The descriptor that a path such as `/proc/self/fd/3` or `/dev/fd/3` names.

@@ -9,6 +9,7 @@
 //!   calls    which argument is a path, and what the call wants to know of it          calls.rs
 //!   caller   the path's bytes and the caller's directories, from its memory and /proc caller.rs
 //!   recorder the path's way through the parent tree, as observations                  recorder.rs
+//!     memory     what was asked already                                               memory.rs
 //!     programs   what executing a file reads besides the file                         programs.rs
 //! changes    what the finished layer does to the parent, as observations              changes.rs
 //! ```
@@ -21,6 +22,7 @@ mod calls;
 mod changes;
 mod filter;
 mod listener;
+mod memory;
 mod programs;
 mod recorder;
 

@@ -4,15 +4,17 @@
 //! mount, where files are no inputs but links may lead back; and from where the step itself put a link, or something renamed that may
 //! hold links.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use foldhash::fast::RandomState;
 use nix::libc::c_int;
 use rustix::fs::{AtFlags, FileType};
 use shiplap_cache::{Question, Tree, TreePath, Watcher};
 
 use super::caller::{self, Caller};
+use super::memory::{Folder, Memory};
 use super::programs;
 
 /// How many links one path may lead through, as in Linux (path_resolution(7)).
@@ -52,19 +54,10 @@ pub(super) struct Recorder<'t> {
     pub(super) chroot: bool,
     /// The root of the tree as it is now.
     live: Option<OwnedFd>,
-    mounts: HashSet<TreePath>,
+    mounts: HashSet<TreePath, RandomState>,
     /// From here on the index may be wrong about links.
-    changed: HashSet<TreePath>,
-    /// What was asked already, each with how much had been changed then.
-    asked: HashMap<Asking, usize>,
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Asking {
-    start: Start,
-    path: Vec<u8>,
-    follow: bool,
-    question: Question,
+    changed: HashSet<TreePath, RandomState>,
+    memory: Memory,
 }
 
 /// The way of one path.
@@ -80,8 +73,10 @@ struct Walk<'r, 't> {
     /// Whether we are below something that is not in the index, where only the step's own links count.
     missing: bool,
     links: usize,
-    /// Whether the answer holds as long as nothing else is changed.
+    /// Whether the answer holds as long as nothing on its way is changed.
     lasting: bool,
+    /// All that it led over.
+    way: Vec<TreePath>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,9 +94,9 @@ impl<'t> Recorder<'t> {
             calls: 0,
             chroot: false,
             live: None,
-            mounts: HashSet::new(),
-            changed: HashSet::new(),
-            asked: HashMap::new(),
+            mounts: HashSet::default(),
+            changed: HashSet::default(),
+            memory: Memory::default(),
         }
     }
 
@@ -132,23 +127,25 @@ impl<'t> Recorder<'t> {
         Ok(if there { whole } else { TreePath::new(stripped).unwrap_or_default() })
     }
 
+    /// Whether a question is noted already. `base` is what the kernel says of the directory that the path starts from.
+    pub(super) fn has_asked(&mut self, base: &[u8], path: &[u8], follow: bool, question: Question) -> bool {
+        let base = base.strip_prefix(b"/").unwrap_or(base);
+        !self.chroot && !base.ends_with(DELETED) && self.memory.has_asked(base, path, follow, question)
+    }
+
     /// Notes a question about a path.
     pub(super) fn ask(
         &mut self,
         caller: Caller,
-        start: Start,
+        start: &Start,
         path: &[u8],
         follow: bool,
         question: Question,
     ) -> io::Result<()> {
-        let asking = Asking { start, path: path.to_vec(), follow, question };
-        if self.asked.get(&asking) == Some(&self.changed.len()) {
-            return Ok(());
-        }
-        let (place, lasting) = self.walk(caller, &asking.start, path, follow)?;
+        let (place, way) = self.walk(caller, start, path, follow)?;
         self.note(&place, question);
-        if lasting {
-            self.asked.insert(asking, self.changed.len());
+        if let (Some(way), true) = (way, start.root.is_root()) {
+            self.memory.ask(start.base.as_bytes(), path, follow, question, way);
         }
         Ok(())
     }
@@ -185,7 +182,13 @@ impl<'t> Recorder<'t> {
     /// From now on the index is not trusted about links at and below a path.
     pub(super) fn change(&mut self, place: &Place) {
         if let Place::Tree(path) = place {
-            self.changed.insert(path.clone());
+            self.change_at(path);
+        }
+    }
+
+    fn change_at(&mut self, path: &TreePath) {
+        if self.changed.insert(path.clone()) {
+            self.memory.change(path);
         }
     }
 
@@ -201,7 +204,7 @@ impl<'t> Recorder<'t> {
         if let Place::Tree(path) = place
             && self.watcher.link(path).is_some()
         {
-            self.changed.insert(path.clone());
+            self.change_at(path);
         }
     }
 
@@ -239,30 +242,61 @@ impl<'t> Recorder<'t> {
         Ok(())
     }
 
-    fn walk(&mut self, caller: Caller, start: &Start, path: &[u8], follow: bool) -> io::Result<(Place, bool)> {
-        // A slash at the end asks for the directory that a link leads to.
-        let follow = follow || path.ends_with(b"/");
-        let absolute = path.starts_with(b"/");
-        let at = if absolute { start.root.clone() } else { start.base.clone() };
+    /// Where a path leads and, if that lasts, what it leads over.
+    fn walk(
+        &mut self,
+        caller: Caller,
+        start: &Start,
+        path: &[u8],
+        follow: bool,
+    ) -> io::Result<(Place, Option<Vec<TreePath>>)> {
+        let base = start.base.as_bytes();
+        let (folder, name) = path.split_at(path.iter().rposition(|&b| b == b'/').map_or(0, |slash| slash + 1));
+        let by_folder = start.root.is_root() && !matches!(name, b"" | b"." | b"..");
+        let known = if by_folder { self.memory.folder(base, folder) } else { None };
         let mut walk = Walk {
             recorder: self,
             caller,
             root: start.root.clone(),
             at: TreePath::root(),
-            rest: split(path),
+            rest: Vec::new(),
             inside: None,
             missing: false,
             links: 0,
             lasting: true,
+            way: Vec::new(),
         };
-        walk.jump(&at);
-        let place = walk.go(follow)?;
-        Ok((place, walk.lasting))
+        match known {
+            Some(Folder { at, missing, links }) => (walk.at, walk.missing, walk.links) = (at, missing, links),
+            None => {
+                walk.rest = split(folder);
+                walk.jump(if path.starts_with(b"/") { &start.root } else { &start.base });
+                if !walk.go(true)? {
+                    return Ok((Place::Nowhere, None));
+                }
+                if by_folder && walk.lasting && walk.inside.is_none() {
+                    let leads = Folder { at: walk.at.clone(), missing: walk.missing, links: walk.links };
+                    let way = std::mem::take(&mut walk.way);
+                    walk.recorder.memory.keep_folder(base, folder, leads, &way);
+                }
+            }
+        }
+        walk.rest.extend((!name.is_empty()).then(|| name.to_vec()));
+        // A slash at the end asks for the directory that a link leads to.
+        if !walk.go(follow)? {
+            return Ok((Place::Nowhere, None));
+        }
+        let place = match walk.inside {
+            Some((_, Inside::Mount)) => Place::Mounted(walk.at),
+            _ => Place::Tree(walk.at),
+        };
+        Ok((place, walk.lasting.then_some(walk.way)))
     }
 }
 
 impl Walk<'_, '_> {
-    fn go(&mut self, follow: bool) -> io::Result<Place> {
+    /// Goes on to the end; false when it goes in circles.
+    fn go(&mut self, follow: bool) -> io::Result<bool> {
         while let Some(name) = self.rest.pop() {
             match name.as_slice() {
                 b"." => {}
@@ -271,11 +305,12 @@ impl Walk<'_, '_> {
                     let next = self.at.join(name);
                     let is_last = self.rest.is_empty();
                     let target = self.enter(&next)?;
+                    self.way.push(next.clone());
                     match target {
                         Some(target) if follow || !is_last => {
                             self.links += 1;
                             if self.links > MAX_LINKS {
-                                return Ok(Place::Nowhere);
+                                return Ok(false);
                             }
                             self.follow(target);
                         }
@@ -284,10 +319,7 @@ impl Walk<'_, '_> {
                 }
             }
         }
-        Ok(match self.inside {
-            Some((_, Inside::Mount)) => Place::Mounted(self.at.clone()),
-            _ => Place::Tree(self.at.clone()),
-        })
+        Ok(true)
     }
 
     fn up(&mut self) {
@@ -313,6 +345,7 @@ impl Walk<'_, '_> {
             if self.inside.is_none() && !self.missing && !self.recorder.watcher.is_folder(&next) {
                 self.missing = true;
             }
+            self.way.push(next.clone());
             self.at = next;
         }
     }
