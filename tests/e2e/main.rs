@@ -21,6 +21,7 @@ mod move_images;
 mod release_and_roll_back;
 mod reproduce_an_image;
 mod reuse_a_step;
+mod run_ahead;
 mod run_without_root;
 mod share_a_registry;
 mod use_the_terminal;

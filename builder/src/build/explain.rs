@@ -1,5 +1,6 @@
 //! Why a step runs: what is different from the nearest earlier run, in words.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -272,6 +273,12 @@ struct Place {
     body: Value,
 }
 
+/// A step's name in all builds of this Dockerfile, as long as its text stays.
+pub(crate) fn place(run: &Run, id: StepId) -> String {
+    let [by_text, _] = places(run, id);
+    by_text
+}
+
 fn places(run: &Run, id: StepId) -> [String; 2] {
     let info = run.info(id);
     let file = run.request.dockerfile.canonicalize().unwrap_or_else(|_| run.request.dockerfile.clone());
@@ -382,13 +389,19 @@ fn mounts(before: &Value, after: &Value) -> Vec<String> {
 
 /// What a step reads of layers that are only assumed: how many paths.
 pub(crate) fn assumed_inputs(set: &PathSet, tree: &Tree, assumed: impl Fn(&LayerId) -> bool) -> usize {
-    let is_assumed = |found: Found| assumed(&tree.layers()[found.layer].id());
-    set.observations()
-        .iter()
-        .filter(|Observation { path, asked }| match asked {
-            Asked::Listing => tree.list(path).values().any(|found| is_assumed(*found)),
-            // A directory stays what it is when something in it changes.
-            _ => tree.find(path).is_some_and(|found| is_assumed(found) && !tree.is_folder(found)),
-        })
-        .count()
+    set.observations().iter().filter(|observation| read(observation, tree).iter().any(&assumed)).count()
+}
+
+/// The layers whose files a step looks at.
+pub(crate) fn layers_read(set: &PathSet, tree: &Tree) -> HashSet<LayerId> {
+    set.observations().iter().flat_map(|observation| read(observation, tree)).collect()
+}
+
+/// The layers that an observation is about. A directory stays what it is when something in it changes.
+fn read(Observation { path, asked }: &Observation, tree: &Tree) -> Vec<LayerId> {
+    let layer = |found: &Found| tree.layers()[found.layer].id();
+    match asked {
+        Asked::Listing => tree.list(path).values().map(layer).collect(),
+        _ => tree.find(path).filter(|found| !tree.is_folder(*found)).iter().map(layer).collect(),
+    }
 }

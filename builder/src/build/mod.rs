@@ -10,9 +10,11 @@
 //!     run              RUN: a specification for the sandbox                run.rs
 //!     copy, layout     COPY, ADD, WORKDIR: which file goes where           copy.rs, layout.rs
 //!     Store::record    the layer and what it depends on                    (cache)
+//!   ahead              steps that run before their turn, on a guess        ahead.rs
 //! ```
 
 mod add;
+mod ahead;
 mod archive;
 mod chmod;
 mod copy;
@@ -43,7 +45,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use serde::Serialize;
-use shiplap_cache::{ContentHash, ImageId, LayerId, LayerIndex, StepResult, Store, TreePath};
+use shiplap_cache::{ContentHash, ImageId, LayerId, LayerIndex, Stack, StepKey, StepResult, Store, TreeId, TreePath};
 use shiplap_registry::{Client, Image, Images};
 use tokio::sync::Semaphore;
 
@@ -57,8 +59,9 @@ pub use verify::Verdict;
 
 use crate::dockerfile::{self, BuildOptions};
 use crate::ignore::IgnoreRules;
-use crate::plan::{ImageConfig, ImageRef, Network, Plan, StageId, Warning};
+use crate::plan::{ImageConfig, ImageRef, Network, Plan, StageId, Step, Warning};
 use crate::sandbox::{Cancel, Sandbox, Ulimit};
+use ahead::Ahead;
 use sources::Sources;
 use stage::{StageOutput, Stopped};
 
@@ -93,6 +96,8 @@ pub struct Request {
     pub pull: bool,
     /// Watch what steps ask of the tree below them; without it the whole tree below a step is its input.
     pub trace: bool,
+    /// Run steps before their turn, on the tree that there will be if those before them make what they made the last time.
+    pub ahead: bool,
     /// What is left out of the layers of `RUN` steps, see [`NOISE`].
     pub noise: Vec<String>,
     /// Which steps that used the network run again.
@@ -121,6 +126,7 @@ impl Request {
             no_cache: false,
             pull: false,
             trace: true,
+            ahead: true,
             noise: NOISE.map(str::to_owned).into(),
             refresh: Refresh::default(),
             explain: false,
@@ -206,6 +212,8 @@ pub struct Forecast {
     pub warnings: Vec<Warning>,
 }
 
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
 /// Builds images in a store.
 #[derive(Debug)]
 pub struct Builder {
@@ -214,6 +222,10 @@ pub struct Builder {
     client: Option<Arc<Client>>,
     cancel: Cancel,
     running: Semaphore,
+    /// The turns of steps that run ahead.
+    ahead: Semaphore,
+    /// Copies under way, that none is made twice at once.
+    copying: Mutex<HashMap<(StepKey, TreeId), Turn>>,
     http: OnceLock<reqwest::Client>,
 }
 
@@ -221,7 +233,22 @@ impl Builder {
     /// A builder over a store. Without a client, images that are not in the store cannot be had.
     pub fn new(images: Images, sandbox: Sandbox, client: Option<Arc<Client>>, cancel: Cancel) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self { images, sandbox, client, cancel, running: Semaphore::new(cores.max(2)), http: OnceLock::new() }
+        Self {
+            images,
+            sandbox,
+            client,
+            cancel,
+            running: Semaphore::new(cores.max(2)),
+            ahead: Semaphore::new(cores),
+            copying: Mutex::default(),
+            http: OnceLock::new(),
+        }
+    }
+
+    /// Waits until nobody else makes the same.
+    pub(crate) async fn alone(&self, step: &StepKey, stack: &Stack) -> tokio::sync::OwnedMutexGuard<()> {
+        let one = lock(&self.copying).entry((*step, stack.id())).or_default().clone();
+        one.lock_owned().await
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -244,8 +271,10 @@ impl Builder {
     /// # Errors
     /// [`BuildError`]. Steps that were done stay in the store.
     pub async fn build(self: &Arc<Self>, request: Request, watch: Arc<dyn Watch>) -> Result<Built, BuildError> {
-        let run = self.prepare(request, watch, true).await?;
-        let output = run.all().await?;
+        let run = self.prepare(request, watch, Mode::Build(Arc::default())).await?;
+        let output = run.all().await;
+        ahead::end(&run).await;
+        let output = output?;
         let image = output.image.clone().ok_or(BuildError::Cancelled)?;
         let id = self
             .images
@@ -261,7 +290,7 @@ impl Builder {
     /// # Errors
     /// As [`Builder::build`].
     pub async fn forecast(self: &Arc<Self>, request: Request, watch: Arc<dyn Watch>) -> Result<Forecast, BuildError> {
-        let run = self.prepare(request, watch, false).await?;
+        let run = self.prepare(request, watch, Mode::Forecast).await?;
         run.all().await?;
         Ok(Forecast { steps: run.decisions(), warnings: run.plan.warnings.clone() })
     }
@@ -271,7 +300,7 @@ impl Builder {
         self: &Arc<Self>,
         request: Request,
         watch: Arc<dyn Watch>,
-        execute: bool,
+        mode: Mode,
     ) -> Result<Arc<Run>, BuildError> {
         let text = match &request.dockerfile_text {
             Some(text) => text.clone(),
@@ -303,11 +332,11 @@ impl Builder {
         let run = Run {
             samples,
             builder: self.clone(),
-            request,
-            plan,
+            request: Arc::new(request),
+            plan: Arc::new(plan),
             sources,
             watch,
-            execute,
+            mode,
             dockerfile: ContentHash::of(text.as_bytes()),
             outcomes: Mutex::default(),
             decisions: Mutex::default(),
@@ -342,15 +371,25 @@ fn image_config(image: &Image) -> Option<ImageConfig> {
 
 type StageFuture = Shared<BoxFuture<'static, Result<Arc<StageOutput>, Stopped>>>;
 
+/// What is done about a step that has no result.
+#[derive(Debug, Clone)]
+pub(crate) enum Mode {
+    /// It runs.
+    Build(Arc<Ahead>),
+    /// It is found out why.
+    Forecast,
+    /// It is taken to make what it made the last time, and those after it are started ahead of a build.
+    Scout(Arc<Ahead>),
+}
+
 /// One build under way.
 pub(crate) struct Run {
     pub(crate) builder: Arc<Builder>,
-    pub(crate) request: Request,
-    pub(crate) plan: Plan,
+    pub(crate) request: Arc<Request>,
+    pub(crate) plan: Arc<Plan>,
     pub(crate) sources: Arc<Sources>,
     pub(crate) watch: Arc<dyn Watch>,
-    /// Whether steps run; if not, only what would happen is found out.
-    pub(crate) execute: bool,
+    pub(crate) mode: Mode,
     dockerfile: ContentHash,
     outcomes: Mutex<BTreeMap<StepId, Outcome>>,
     decisions: Mutex<BTreeMap<StepId, Decision>>,
@@ -365,6 +404,26 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// Goes through the same plan ahead of this one.
+    fn scout(&self, ahead: Arc<Ahead>) -> Self {
+        Self {
+            samples: AtomicUsize::new(0),
+            builder: self.builder.clone(),
+            request: self.request.clone(),
+            plan: self.plan.clone(),
+            sources: Arc::new(self.sources.with_other_stages()),
+            watch: Arc::new(Unwatched),
+            mode: Mode::Scout(ahead),
+            dockerfile: self.dockerfile,
+            outcomes: Mutex::default(),
+            decisions: Mutex::default(),
+            verdicts: Mutex::default(),
+            assumed: Mutex::default(),
+            imagined: Mutex::default(),
+            failure: Mutex::default(),
+        }
+    }
+
     /// From here on a layer is taken for what a step would make.
     pub(crate) fn assume(&self, layer: LayerId, step: StepId) {
         lock(&self.assumed).entry(layer).or_insert(step);
@@ -456,9 +515,12 @@ impl Run {
         max_age.is_some_and(|most| age > most).then(|| "what it took from the network is older than max-age".to_owned())
     }
 
+    pub(crate) fn step(&self, id: StepId) -> &Step {
+        &self.plan.stage(StageId(id.stage)).steps[id.step]
+    }
+
     pub(crate) fn info(&self, id: StepId) -> StepInfo {
-        let stage = self.plan.stage(StageId(id.stage));
-        let step = &stage.steps[id.step];
+        let (stage, step) = (self.plan.stage(StageId(id.stage)), self.step(id));
         StepInfo { id, stage: stage.name.clone(), text: step.text.clone(), at: step.at }
     }
 

@@ -15,7 +15,7 @@ use super::sources::Sources;
 use super::stage::{recall, remember};
 use super::{Builder, Request, noise};
 use crate::plan::{MountKind, Network, RunOp, Sharing, Source, Stage};
-use crate::sandbox::{self, Exit, Stream};
+use crate::sandbox::{self, Cancel, Exit, Stream};
 use crate::trace::{Trace, Tracer};
 
 /// A mount's files, once they are known.
@@ -360,12 +360,13 @@ pub(crate) fn carry_out(
     spec: &sandbox::RunSpec,
     pending: PendingLayer,
     parent: &Tree,
+    cancel: &Cancel,
     output: &mut (dyn FnMut(Stream, &[u8]) + Send),
 ) -> Result<(Option<LayerId>, Trace), StepError> {
     let tracer = tracer(spec, parent);
     let began = Instant::now();
     let exit = std::thread::scope(|scope| {
-        builder.sandbox.run_traced(spec, output, &builder.cancel, &mut |listener| match listener {
+        builder.sandbox.run_traced(spec, output, cancel, &mut |listener| match listener {
             Ok(listener) => tracer.follow(scope, listener),
             Err(why) => tracer.give_up(format!("this kernel does not tell its calls: {why}")),
         })

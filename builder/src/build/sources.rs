@@ -23,11 +23,16 @@ pub(crate) struct Sources {
     ignore: IgnoreRules,
     /// The trees of stages that are done.
     stages: Mutex<HashMap<StageId, Stack>>,
-    commits: Mutex<HashMap<String, Arc<OnceCell<git::Commit>>>>,
+    commits: Arc<Cells<git::Commit>>,
     names: Vec<String>,
-    files: Mutex<HashMap<String, Arc<OnceCell<Files>>>>,
-    used: std::sync::Mutex<Used>,
+    /// The files of stages.
+    staged: Cells<Files>,
+    /// All other files.
+    files: Arc<Cells<Files>>,
+    used: Arc<std::sync::Mutex<Used>>,
 }
+
+type Cells<T> = Mutex<HashMap<String, Arc<OnceCell<T>>>>;
 
 /// What a build took from outside, for its record.
 #[derive(Debug, Default, Clone)]
@@ -59,10 +64,26 @@ impl Sources {
             contexts,
             ignore,
             stages: Mutex::default(),
-            commits: Mutex::default(),
+            commits: Arc::default(),
             names,
-            files: Mutex::default(),
+            staged: Mutex::default(),
+            files: Arc::default(),
             used: Default::default(),
+        }
+    }
+
+    /// The same world outside, and stages of its own.
+    pub(crate) fn with_other_stages(&self) -> Self {
+        Self {
+            images: self.images.clone(),
+            contexts: self.contexts.clone(),
+            ignore: self.ignore.clone(),
+            stages: Mutex::default(),
+            commits: self.commits.clone(),
+            names: self.names.clone(),
+            staged: Mutex::default(),
+            files: self.files.clone(),
+            used: self.used.clone(),
         }
     }
 
@@ -86,7 +107,8 @@ impl Sources {
     /// The files of a source. A stage must be done.
     pub(crate) async fn files(&self, builder: &Arc<Builder>, source: &Source) -> Result<Files, StepError> {
         // Equal sources have equal descriptions in the debug form, which shows every field.
-        let cell = self.files.lock().await.entry(format!("{source:?}")).or_default().clone();
+        let cells = if matches!(source, Source::Stage(_)) { &self.staged } else { &*self.files };
+        let cell = cells.lock().await.entry(format!("{source:?}")).or_default().clone();
         cell.get_or_try_init(|| self.load(builder, source)).await.cloned()
     }
 

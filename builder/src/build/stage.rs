@@ -8,13 +8,14 @@ use shiplap_registry::{History, Image};
 
 use super::copy::{self, Picked};
 use super::error::{BuildError, StepError};
-use super::events::{Event, Outcome, StepId};
+use super::events::{Event, Outcome, StepId, Watch};
 use super::files::Files;
 use super::key::{self, Keyed};
 use super::run::{self, Mounted};
 use super::sources::blocking;
-use super::{Decision, Run, StageFuture, Verdict, Why, add, explain, forecast, verify};
+use super::{Decision, Mode, Run, StageFuture, Verdict, Why, add, ahead, explain, forecast, verify};
 use crate::plan::{AddSource, CopySource, Destination, Op, Source, Stage, StageId, Step};
+use crate::sandbox::Cancel;
 use crate::trace::Trace;
 
 /// A stage that is done.
@@ -27,6 +28,23 @@ pub(crate) struct StageOutput {
     created: i64,
     /// Whether the stack is what a build would make.
     known: bool,
+    /// Whether that holds only if steps make what they made the last time.
+    guessed: bool,
+}
+
+/// How a step is run.
+pub(super) struct Manner {
+    /// Its result takes the place of one that there is.
+    pub(super) replace: bool,
+    pub(super) cancel: Cancel,
+    /// Who gets what it writes.
+    pub(super) watch: Arc<dyn Watch>,
+}
+
+impl Run {
+    pub(super) fn manner(&self) -> Manner {
+        Manner { replace: false, cancel: self.builder.cancel.clone(), watch: self.watch.clone() }
+    }
 }
 
 /// A stage that did not come to its end; why is told once, by the build.
@@ -60,16 +78,19 @@ pub(crate) async fn build(run: &Arc<Run>, id: StageId, before: &[StageFuture]) -
         let id = StepId { stage: id.0, step: index };
         let mut known = true;
         for stage in &step.depends_on {
-            known &= wait(before, *stage).await?.known;
+            let stage = wait(before, *stage).await?;
+            known &= stage.known;
+            out.guessed |= stage.guessed;
         }
         let layers = out.stack.layers().len();
         if step.makes_layer() {
             if out.known && known {
-                let result = self::step(run, stage, step, id, &out.stack)
+                let result = self::step(run, stage, step, id, &out.stack, out.guessed)
                     .await
                     .map_err(|why| failed(run, stage, step, id, why))?;
                 match result {
-                    Some(result) => {
+                    Some((result, guessed)) => {
+                        out.guessed = guessed;
                         out.created = out.created.max(result.created);
                         result.layer.into_iter().for_each(|layer| out.stack.push(layer));
                     }
@@ -105,7 +126,8 @@ async fn wait(before: &[StageFuture], stage: StageId) -> Result<Arc<StageOutput>
 
 /// What the stage starts from.
 async fn base(run: &Arc<Run>, stage: &Stage, before: &[StageFuture]) -> Result<StageOutput, Failure> {
-    let nothing = StageOutput { stack: Stack::default(), image: None, history: Vec::new(), created: 0, known: true };
+    let (stack, history) = (Stack::default(), Vec::new());
+    let nothing = StageOutput { stack, image: None, history, created: 0, known: true, guessed: false };
     match &stage.base {
         Source::Scratch => Ok(nothing),
         Source::Stage(id) => Ok(StageOutput { image: None, ..(*wait(before, *id).await?).clone() }),
@@ -133,34 +155,60 @@ async fn base(run: &Arc<Run>, stage: &Stage, before: &[StageFuture]) -> Result<S
     }
 }
 
-/// Reuses or runs a step. None when nothing is executed and nobody knows what it would make.
+/// Reuses, runs or foretells a step; the result, and whether it is only guessed. None when nobody knows what it would make.
 async fn step(
     run: &Arc<Run>,
     stage: &Stage,
     step: &Step,
     id: StepId,
     stack: &Stack,
-) -> Result<Option<StepResult>, StepError> {
+    guessed: bool,
+) -> Result<Option<(StepResult, bool)>, StepError> {
     let (keyed, work) = prepare(run, stage, step).await?;
-    if !run.execute {
-        return forecast::step(run, step, id, &keyed, work, stack).await;
+    match &run.mode {
+        Mode::Build(_) => Ok(Some((carry_out(run, step, id, keyed, work, stack).await?, false))),
+        Mode::Forecast => Ok(forecast::step(run, step, id, &keyed, work, stack).await?.map(|result| (result, guessed))),
+        Mode::Scout(ahead) => ahead::step(run, ahead, id, keyed, work, stack, guessed).await,
     }
+}
+
+/// Reuses or runs a step.
+async fn carry_out(
+    run: &Arc<Run>,
+    step: &Step,
+    id: StepId,
+    keyed: Keyed,
+    work: Work,
+    stack: &Stack,
+) -> Result<StepResult, StepError> {
     let store = run.builder.store();
+    let is_run = matches!(step.op, Op::Run(_));
+    let _alone = if is_run { None } else { Some(run.builder.alone(&keyed.key, stack).await) };
     let found = if run.request.no_cache { None } else { store.lookup(&keyed.key, stack)? };
     let stale = found.as_ref().and_then(|found| run.refresh(id, &found.result));
+    if is_run
+        && stale.is_none()
+        && let Some(result) = ahead::arrive(run, id, &keyed, stack, found.as_ref().map(|found| &found.result)).await?
+    {
+        run.finished(id, Outcome::Ran { millis: result.millis });
+        return Ok(result);
+    }
     if let (Some(found), None) = (&found, &stale) {
-        if matches!(step.op, Op::Run(_)) && run.takes_sample() {
-            return verify(run, step, id, keyed, work, stack, found.result.clone()).await.map(Some);
+        if is_run && run.takes_sample() {
+            return verify(run, step, id, keyed, work, stack, found.result.clone()).await;
         }
         let outcome = if found.same_parent { Outcome::Cached } else { Outcome::Reused };
         run.finished(id, outcome);
-        return Ok(Some(found.result.clone()));
+        return Ok(found.result.clone());
+    }
+    if is_run {
+        ahead::send(run);
     }
     let work = complete(run, step, work).await?;
     let _turn = run.builder.running.acquire().await;
-    let replace = run.request.no_cache || stale.is_some();
+    let manner = Manner { replace: run.request.no_cache || stale.is_some(), ..run.manner() };
     let (task, stack) = (run.clone(), stack.clone());
-    let result = blocking(move || {
+    let (result, millis) = blocking(move || {
         if task.request.explain {
             let why = match stale {
                 Some(why) => Why::asked(why),
@@ -169,11 +217,14 @@ async fn step(
             task.watch.event(Event::Explained { step: id, why: &why });
         }
         task.watch.event(Event::Started(id));
-        execute(&task, id, &keyed, &work, &stack, replace)
+        execute(&task, id, &keyed, &work, &stack, &manner)
     })
     .await?;
-    run.finished(id, Outcome::Ran { millis: result.1 });
-    Ok(Some(result.0))
+    if is_run {
+        ahead::ran(run, id, &result);
+    }
+    run.finished(id, Outcome::Ran { millis });
+    Ok(result)
 }
 
 /// Runs a reused step again and compares. A result that is stale is dropped, and what was made now takes its place.
@@ -195,7 +246,7 @@ async fn verify(
         let parent = task.builder.store().tree(stack.layers())?;
         let again = || {
             let Work::Run { mounted } = &work else { unreachable!("only runs are looked at again") };
-            run_command(&task, id, mounted.as_deref().unwrap_or_default(), &stack, &parent)
+            run_command(&task, id, mounted.as_deref().unwrap_or_default(), &stack, &parent, &task.manner())
         };
         let (layer, trace) = again()?;
         let verdict = verify::judge(task.builder.store(), reused.layer, layer, || Ok(again()?.0))?;
@@ -307,13 +358,13 @@ pub(super) fn remember(store: &Store, memo: &str, digests: &[ContentHash]) -> Re
 const DIGESTS: &str = "digest";
 
 /// Runs a step on a thread that may block, and records what it made.
-fn execute(
+pub(super) fn execute(
     run: &Run,
     id: StepId,
     keyed: &Keyed,
     work: &Work,
     stack: &Stack,
-    replace: bool,
+    manner: &Manner,
 ) -> Result<(StepResult, u64), StepError> {
     let store = run.builder.store();
     let parent = store.tree(stack.layers())?;
@@ -321,7 +372,7 @@ fn execute(
     let mut seen = StepResult::default();
     let (layer, set) = match work {
         Work::Run { mounted } => {
-            let (layer, trace) = run_command(run, id, mounted.as_deref().unwrap_or_default(), stack, &parent)?;
+            let (layer, trace) = run_command(run, id, mounted.as_deref().unwrap_or_default(), stack, &parent, manner)?;
             seen = trace.result();
             (layer, trace.set)
         }
@@ -347,7 +398,7 @@ fn execute(
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let created = super::now();
     let result = StepResult { layer, created, millis, ..seen };
-    let stored = match replace {
+    let stored = match manner.replace {
         true => store.replace(&keyed.key, &parent, &set, &result)?,
         false => store.record(&keyed.key, &parent, &set, &result)?,
     };
@@ -361,15 +412,16 @@ fn run_command(
     mounted: &[Mounted],
     stack: &Stack,
     parent: &Tree,
+    manner: &Manner,
 ) -> Result<(Option<LayerId>, Trace), StepError> {
-    let Op::Run(op) = &run.plan.stage(StageId(id.stage)).steps[id.step].op else {
+    let Op::Run(op) = &run.step(id).op else {
         unreachable!("only a RUN has mounts");
     };
     let store = run.builder.store();
     let pending = store.begin_layer(parent)?;
     let (spec, held) = run::specify(&run.builder, &run.request, op, mounted, stack, &pending)?;
-    let mut output = |stream, bytes: &[u8]| run.watch.event(Event::Output { step: id, stream, bytes });
-    let done = run::carry_out(&run.builder, &run.request, &spec, pending, parent, &mut output);
+    let mut output = |stream, bytes: &[u8]| manner.watch.event(Event::Output { step: id, stream, bytes });
+    let done = run::carry_out(&run.builder, &run.request, &spec, pending, parent, &manner.cancel, &mut output);
     drop(held);
     done
 }

@@ -12,13 +12,20 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 pub struct Cancel {
     // Level triggered: once written it stays readable, so any number of waiting steps see it.
     event: Arc<OwnedFd>,
+    /// The switch that throws this one, too.
+    above: Option<Arc<OwnedFd>>,
 }
 
 impl Cancel {
     /// A switch that is not thrown yet.
     pub fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { event: Arc::new(event) })
+        Ok(Self { event: Arc::new(event), above: None })
+    }
+
+    /// A switch for a part of what this one ends: it is thrown with this one, and alone.
+    pub fn below(&self) -> io::Result<Self> {
+        Ok(Self { above: Some(self.event.clone()), ..Self::new()? })
     }
 
     /// Throws the switch.
@@ -29,12 +36,13 @@ impl Cancel {
 
     /// Whether the switch was thrown.
     pub fn is_cancelled(&self) -> bool {
-        let mut fds = [PollFd::new(&*self.event, PollFlags::IN)];
+        let mut fds: Vec<_> = self.fds().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
+    /// When one of these can be read, the switch was thrown.
+    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(&self.event).chain(&self.above).map(|event| event.as_fd())
     }
 }
 
@@ -50,5 +58,15 @@ mod tests {
         cancel.cancel();
         cancel.cancel();
         assert!(other.is_cancelled() && cancel.is_cancelled());
+    }
+
+    #[test]
+    fn a_part_ends_with_the_whole_and_alone() {
+        let whole = Cancel::new().unwrap();
+        let (one, other) = (whole.below().unwrap(), whole.below().unwrap());
+        one.cancel();
+        assert!(one.is_cancelled() && !other.is_cancelled() && !whole.is_cancelled());
+        whole.cancel();
+        assert!(other.is_cancelled());
     }
 }

@@ -165,8 +165,10 @@ fn follow(
             whose.push(Source::Control);
         }
         if !cancelled {
-            fds.push(PollFd::from_borrowed_fd(cancel.as_fd(), PollFlags::IN));
-            whose.push(Source::Cancel);
+            for fd in cancel.fds() {
+                fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+                whose.push(Source::Cancel);
+            }
         }
         match poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => continue,

@@ -58,6 +58,9 @@ pub struct Flags {
     /// Do not watch what RUN steps read: a step runs again when anything below it changed
     #[arg(long)]
     pub no_trace: bool,
+    /// Do not start steps before their turn, on a guess of what those before them make
+    #[arg(long)]
+    pub no_ahead: bool,
     /// Run steps that used the network again: all of them, or one named by its line, its stage or words of it; can be given several
     /// times
     #[arg(long, value_name = "network[=STEP]")]
@@ -163,8 +166,8 @@ impl Flags {
                 _ => return Err(wrong("--refresh", wanted, "network, or network=STEP")),
             }
         }
-        let (no_cache, pull, trace) = (self.no_cache, self.pull, !self.no_trace);
-        Ok(Request { network, no_cache, pull, trace, refresh, explain: self.explain, ..request })
+        let (no_cache, pull, trace, ahead) = (self.no_cache, self.pull, !self.no_trace, !self.no_ahead);
+        Ok(Request { network, no_cache, pull, trace, ahead, refresh, explain: self.explain, ..request })
     }
 
     /// What shiplap.toml says for an instance cannot be said on the command line too.

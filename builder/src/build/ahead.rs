@@ -1,0 +1,299 @@
+//! Steps that run before it is their turn.
+//!
+//! While a step runs, those behind it wait for what it makes, though it mostly makes what it made the last time. So a scout goes
+//! through the plan behind it as if that were so, and what would have to run is started at once, on the tree that there would be.
+//! Such a run is recorded like any other, with what it really read. When the step's turn comes it looks for a result as always, and
+//! finds that one if nothing that it read came out otherwise. A wrong guess costs time and nothing else.
+//!
+//! The guess is about what the step read the last time. One that was wrong is not made again before it would have been right.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use shiplap_cache::{ContentHash, LayerId, Stack, StepResult, Tree};
+use tokio::task::JoinSet;
+
+use super::error::StepError;
+use super::events::{Event, StepId, Watch};
+use super::explain::{self, Why};
+use super::key::Keyed;
+use super::sources::blocking;
+use super::stage::{self, Manner, Work, complete, execute};
+use super::{Mode, Run, StageFuture, forecast, lock};
+use crate::plan::Op;
+use crate::sandbox::{Cancel, Stream};
+
+/// The names of guesses, by step and what was guessed for it.
+const GUESSES: &str = "guess";
+const WRONG: &str = "wrong";
+const RIGHT: &str = "right";
+
+/// What one build has running ahead.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    state: Mutex<State>,
+    /// A scout is on its way.
+    scouting: AtomicBool,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    guesses: HashMap<StepId, Guess>,
+    /// Steps whose turn has come.
+    arrived: HashSet<StepId>,
+    /// What scouts took for what these steps make.
+    assumed: HashMap<StepId, Option<LayerId>>,
+    /// Whether something came out otherwise since the last scout.
+    surprised: bool,
+    closed: bool,
+}
+
+/// A step that was, or could have been, started on a tree that is only guessed.
+#[derive(Debug)]
+struct Guess {
+    stack: Stack,
+    /// Under which name to remember whether it was right; none when it is sure.
+    name: Option<String>,
+    /// None when it was not started, for such a guess was wrong before.
+    run: Option<Running>,
+}
+
+#[derive(Clone)]
+struct Running {
+    cancel: Cancel,
+    done: Shared<BoxFuture<'static, ()>>,
+    output: Arc<Output>,
+    /// What it made, once it is done.
+    made: Arc<OnceLock<StepResult>>,
+    /// Why it runs, where that was asked for: once it ran nobody can tell any more.
+    why: Option<Why>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Running")
+    }
+}
+
+/// What a step wrote that nobody waited for yet.
+#[derive(Debug, Default)]
+struct Output(Mutex<Vec<(Stream, Vec<u8>)>>);
+
+impl Watch for Output {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Output { stream, bytes, .. } = event {
+            lock(&self.0).push((stream, bytes.to_vec()));
+        }
+    }
+}
+
+/// Sends a scout ahead of a step that is about to run, unless one knows all that there is to know.
+pub(super) fn send(run: &Arc<Run>) {
+    let Mode::Build(ahead) = &run.mode else { return };
+    let useful = run.request.ahead && run.request.trace && !run.request.no_cache;
+    if !useful || ahead.scouting.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let (first, surprised) = {
+        let mut state = lock(&ahead.state);
+        (state.assumed.is_empty(), std::mem::take(&mut state.surprised))
+    };
+    if !first && !surprised {
+        ahead.scouting.store(false, Ordering::Release);
+        return;
+    }
+    let (ahead, scout) = (ahead.clone(), Arc::new(run.scout(ahead.clone())));
+    let work = {
+        let ahead = ahead.clone();
+        async move {
+            let mut stages: Vec<StageFuture> = Vec::new();
+            for stage in &scout.plan.stages {
+                let (scout, id, before) = (scout.clone(), stage.id, stages.clone());
+                let work =
+                    async move { stage::build(&scout, id, &before).await.map(Arc::new).map_err(|_| stage::Stopped) };
+                stages.push(work.boxed().shared());
+            }
+            futures::future::join_all(stages).await;
+            ahead.scouting.store(false, Ordering::Release);
+        }
+    };
+    lock(&ahead.tasks).spawn(work);
+}
+
+/// A step that a scout comes to: its result, or what it is assumed to make. None when nobody knows that.
+pub(super) async fn step(
+    run: &Arc<Run>,
+    ahead: &Arc<Ahead>,
+    id: StepId,
+    keyed: Keyed,
+    work: Work,
+    stack: &Stack,
+    guessed: bool,
+) -> Result<Option<(StepResult, bool)>, StepError> {
+    if lock(&ahead.state).closed {
+        return Ok(None);
+    }
+    if let Some(found) = run.builder.store().lookup(&keyed.key, stack)? {
+        // What is to be taken from the network anew runs when its turn comes.
+        let anew = run.refresh(id, &found.result).is_some();
+        return Ok(Some((found.result, guessed || anew)));
+    }
+    let step = run.step(id);
+    if !matches!(step.op, Op::Run(_)) {
+        let work = complete(run, step, work).await?;
+        let (run, stack) = (run.clone(), stack.clone());
+        let _alone = run.builder.alone(&keyed.key, &stack).await;
+        let made = blocking(move || match run.builder.store().lookup(&keyed.key, &stack)? {
+            Some(found) => Ok(found.result),
+            None => Ok(execute(&run, id, &keyed, &work, &stack, &run.manner())?.0),
+        });
+        return Ok(Some((made.await?, guessed)));
+    }
+    let last = explain::last_result(run, id, &keyed)?;
+    if guessed {
+        start(run, ahead, id, keyed, work, stack).await?;
+    }
+    Ok(last.map(|last| {
+        lock(&ahead.state).assumed.insert(id, last.layer);
+        (last, true)
+    }))
+}
+
+/// Starts a step on a tree that is guessed, unless its turn has come or a guess like this was wrong before.
+async fn start(
+    run: &Arc<Run>,
+    ahead: &Arc<Ahead>,
+    id: StepId,
+    keyed: Keyed,
+    work: Work,
+    stack: &Stack,
+) -> Result<(), StepError> {
+    let store = run.builder.store();
+    let name = name(run, ahead, id, &keyed, &*store.tree(stack.layers())?)?;
+    let wrong_before = match &name {
+        Some(name) => store.name(GUESSES, name)?.as_deref() == Some(WRONG),
+        None => false,
+    };
+    let work = complete(run, run.step(id), work).await?;
+    let why = match run.request.explain {
+        true => Some(forecast::why(run, id, &keyed, &work, stack)?.0),
+        false => None,
+    };
+    let mut state = lock(&ahead.state);
+    if state.closed || state.arrived.contains(&id) || state.guesses.get(&id).is_some_and(|guess| guess.run.is_some()) {
+        return Ok(());
+    }
+    let mut guess = Guess { stack: stack.clone(), name, run: None };
+    if wrong_before {
+        state.guesses.insert(id, guess);
+        return Ok(());
+    }
+    let Ok(cancel) = run.builder.cancel.below() else { return Ok(()) };
+    let output = Arc::new(Output::default());
+    let manner = Manner { replace: false, cancel: cancel.clone(), watch: output.clone() };
+    let made = Arc::new(OnceLock::new());
+    let (task, stack, tell) = (run.clone(), stack.clone(), made.clone());
+    let done = async move {
+        let builder = task.builder.clone();
+        let Ok(_turn) = builder.ahead.acquire().await else { return };
+        // Should it fail, it fails again when its turn comes, and then it is told.
+        if !manner.cancel.is_cancelled()
+            && let Ok((result, _)) = blocking(move || execute(&task, id, &keyed, &work, &stack, &manner)).await
+        {
+            let _ = tell.set(result);
+        }
+    };
+    let done = done.boxed().shared();
+    lock(&ahead.tasks).spawn(done.clone());
+    guess.run = Some(Running { cancel, done, output, made, why });
+    state.guesses.insert(id, guess);
+    Ok(())
+}
+
+/// The name of a guess: the step, and those that made what it read the last time and are running or waiting. None when it reads nothing
+/// of theirs.
+fn name(run: &Run, ahead: &Ahead, id: StepId, keyed: &Keyed, tree: &Tree) -> Result<Option<String>, StepError> {
+    let assumed: HashMap<LayerId, StepId> =
+        lock(&ahead.state).assumed.iter().filter_map(|(id, layer)| Some(((*layer)?, *id))).collect();
+    let runs = run.builder.store().runs(&keyed.key)?;
+    let Some(last) = runs.iter().find(|run| !run.set.is_whole_parent()) else { return Ok(None) };
+    let from: BTreeSet<String> = explain::layers_read(&last.set, tree)
+        .into_iter()
+        .filter_map(|layer| Some(explain::place(run, *assumed.get(&layer)?)))
+        .collect();
+    let text = || serde_json::to_string(&(explain::place(run, id), &from));
+    Ok(if from.is_empty() { None } else { Some(ContentHash::of(text()?.as_bytes()).hex()) })
+}
+
+/// A step's turn has come. If it was started, and nothing that it read the last time is other than was guessed, waits for it and takes its
+/// result. `found` is one that is there already.
+pub(super) async fn arrive(
+    run: &Arc<Run>,
+    id: StepId,
+    keyed: &Keyed,
+    stack: &Stack,
+    found: Option<&StepResult>,
+) -> Result<Option<StepResult>, StepError> {
+    let Mode::Build(ahead) = &run.mode else { return Ok(None) };
+    let guess = {
+        let mut state = lock(&ahead.state);
+        state.arrived.insert(id);
+        state.guesses.remove(&id)
+    };
+    let Some(guess) = guess else { return Ok(None) };
+    let store = run.builder.store();
+    let right = found.is_some() || {
+        let (guessed, tree) = (store.tree(guess.stack.layers())?, store.tree(stack.layers())?);
+        let runs = store.runs(&keyed.key)?;
+        let last = runs.iter().find(|run| !run.set.is_whole_parent());
+        last.is_none_or(|last| last.set.differing(&guessed, &tree).is_empty())
+    };
+    if let Some(name) = &guess.name {
+        store.set_name(GUESSES, name, if right { RIGHT } else { WRONG })?;
+    }
+    let Some(running) = guess.run else { return Ok(None) };
+    let other = found.is_some() && running.made.get() != found;
+    if other || !right {
+        running.cancel.cancel();
+        return Ok(None);
+    }
+    running.done.await;
+    let Some(found) = store.lookup(&keyed.key, stack)? else { return Ok(None) };
+    if let Some(why) = &running.why {
+        run.watch.event(Event::Explained { step: id, why });
+    }
+    run.watch.event(Event::Started(id));
+    for (stream, bytes) in std::mem::take(&mut *lock(&running.output.0)) {
+        run.watch.event(Event::Output { step: id, stream, bytes: &bytes });
+    }
+    Ok(Some(found.result))
+}
+
+/// A step ran when it was its turn, and this is what it made.
+pub(super) fn ran(run: &Run, id: StepId, result: &StepResult) {
+    let Mode::Build(ahead) = &run.mode else { return };
+    let mut state = lock(&ahead.state);
+    let as_assumed = state.assumed.get(&id) == Some(&result.layer);
+    state.surprised |= !as_assumed;
+}
+
+/// The build is over: ends what still runs, and waits for it.
+pub(super) async fn end(run: &Run) {
+    let Mode::Build(ahead) = &run.mode else { return };
+    {
+        let mut state = lock(&ahead.state);
+        state.closed = true;
+        state.guesses.drain().filter_map(|(_, guess)| guess.run).for_each(|running| running.cancel.cancel());
+    }
+    loop {
+        let mut tasks = std::mem::take(&mut *lock(&ahead.tasks));
+        if tasks.is_empty() {
+            break;
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+}
