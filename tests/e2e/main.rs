@@ -13,6 +13,7 @@ mod bad_input;
 mod build_an_image;
 mod cli_reference;
 mod command_line;
+mod copy_parents;
 mod crash;
 mod docker;
 mod imports_point_one_way;

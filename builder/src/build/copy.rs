@@ -9,7 +9,7 @@ use super::chmod::ModeChange;
 use super::error::StepError;
 use super::files::{Files, Item, digest_items};
 use super::layout::{Imposed, Layout, Made};
-use super::owner;
+use super::{owner, parents};
 use crate::glob::Glob;
 use crate::ignore::IgnoreRules;
 use crate::plan::{Chmod, CopySource, Destination};
@@ -23,12 +23,12 @@ pub(crate) enum Picked {
         name: Vec<u8>,
         /// Whether it is a directory. Then the items are what is in it, for its own mode and owner are not copied.
         is_dir: bool,
-        /// With `--parents`: the directories to keep between the destination and the name.
-        parents: TreePath,
         items: Vec<Item>,
         /// Where the items are from: kept, for a fetched tree is gone with its last user.
         files: Files,
     },
+    /// With `--parents`: parts of a directory, with the directories on the way to them.
+    Parts { items: Vec<Item>, files: Files },
     /// The content of an archive.
     Archive {
         items: Vec<Item>,
@@ -48,13 +48,14 @@ impl Picked {
     /// What of it decides the result.
     pub(crate) fn digest(&self) -> ContentHash {
         match self {
-            Self::Tree { name, parents, items, .. } => {
+            Self::Tree { name, items, .. } => {
                 let mut bytes = name.clone();
-                bytes.push(u8::from(self.is_dir()));
-                bytes.extend_from_slice(parents.as_bytes());
-                bytes.push(0);
+                bytes.extend([u8::from(self.is_dir()), 0]);
                 bytes.extend_from_slice(digest_items(items).as_bytes());
                 ContentHash::of(&bytes)
+            }
+            Self::Parts { items, .. } => {
+                ContentHash::of(&[b"parts", digest_items(items).as_bytes().as_slice()].concat())
             }
             Self::Archive { items, implied, .. } => {
                 let mut bytes = b"archive".to_vec();
@@ -74,7 +75,7 @@ impl Picked {
 
     fn newest(&self) -> i64 {
         match self {
-            Self::Tree { items, .. } | Self::Archive { items, .. } => {
+            Self::Tree { items, .. } | Self::Parts { items, .. } | Self::Archive { items, .. } => {
                 items.iter().map(|i| i.entry.mtime).max().unwrap_or(0)
             }
             Self::Bytes { mtime, .. } => *mtime,
@@ -101,13 +102,13 @@ pub(crate) fn pick(
                 place: place.to_owned(),
                 hint: if files.is_live() { " (is it left out by .dockerignore?)".to_owned() } else { String::new() },
             };
-            let exclude = IgnoreRules::from_patterns(to.exclude.iter().map(String::as_str))
-                .map_err(|e| StepError::Pattern { pattern: e.pattern, why: e.why.to_owned() })?;
-            let base = TreePath::new(base.as_bytes())?;
+            let exclude = IgnoreRules::from_patterns(to.exclude.iter().map(String::as_str))?;
+            if parents {
+                return parents::pick(files, base, pattern, &exclude, &missing);
+            }
             let mut picked = Vec::new();
-            for named in expand(files.tree(), &base, pattern)? {
-                let asked = base.join_path(&named);
-                let resolved = files.tree().resolve(&asked, true);
+            for named in expand(files.tree(), pattern)? {
+                let resolved = files.tree().resolve(&named, true);
                 if resolved.found.is_none() && !resolved.path.is_root() {
                     return Err(missing());
                 }
@@ -117,25 +118,13 @@ pub(crate) fn pick(
                     items.retain(|item| !item.path.is_root());
                 }
                 if !exclude.is_empty() {
-                    // What is named itself is always taken; with --parents the names go on from the top.
+                    // What is named itself is always taken.
                     items.retain(|item| {
-                        let path = if parents { named.join_path(&item.path) } else { item.path.clone() };
-                        path.is_root()
-                            || (is_dir && item.path.is_root())
-                            || !exclude.matches(&String::from_utf8_lossy(path.as_bytes()))
+                        item.path.is_root() || !exclude.matches(&String::from_utf8_lossy(item.path.as_bytes()))
                     });
-                    if items.is_empty() && !is_dir {
-                        continue;
-                    }
                 }
-                // With --parents a directory arrives under its own name, without it only its content does.
-                let (name, keep) = match (parents, is_dir) {
-                    (false, true) => (Vec::new(), TreePath::root()),
-                    (false, false) => (asked.name().to_vec(), TreePath::root()),
-                    (true, true) => (Vec::new(), named.clone()),
-                    (true, false) => (named.name().to_vec(), named.parent().unwrap_or_default()),
-                };
-                picked.push(Picked::Tree { name, is_dir, parents: keep, items, files: files.clone() });
+                let name = if is_dir { Vec::new() } else { named.name().to_vec() };
+                picked.push(Picked::Tree { name, is_dir, items, files: files.clone() });
             }
             // A name without wildcards must be there; a pattern may match nothing.
             let named = !Glob::has_wildcards(pattern) && exclude.is_empty();
@@ -144,15 +133,15 @@ pub(crate) fn pick(
     }
 }
 
-/// The paths below `base` that a pattern matches; a plain path is itself.
-fn expand(tree: &Tree, base: &TreePath, pattern: &str) -> Result<Vec<TreePath>, StepError> {
+/// The paths that a pattern matches; a plain path is itself.
+pub(super) fn expand(tree: &Tree, pattern: &str) -> Result<Vec<TreePath>, StepError> {
     let (plain, rest) = Glob::split(pattern);
     let start = TreePath::new(plain.as_bytes())?;
     if rest.is_empty() {
         return Ok(vec![start]);
     }
-    let glob = Glob::parse(&rest).map_err(|e| StepError::Pattern { pattern: e.pattern, why: e.why.to_owned() })?;
-    let at = tree.resolve(&base.join_path(&start), true).path;
+    let glob = Glob::parse(&rest)?;
+    let at = tree.resolve(&start, true).path;
     let mut found = Vec::new();
     for item in tree.walk(&at) {
         let path = tree.entry(item).path;
@@ -211,18 +200,27 @@ pub(crate) fn lay_out<'a>(
                     layout.put(group, path, item, false, &imposed)?;
                 }
             }
-            Picked::Tree { parents, items, files, .. } if one.is_dir() => {
-                let target = dest.join_path(parents);
-                layout.make_dirs(&target, made, mtime)?;
+            Picked::Tree { items, files, .. } if one.is_dir() => {
+                layout.make_dirs(&dest, made, mtime)?;
                 for item in items.iter().filter(|i| !i.path.is_root()) {
-                    let path = target.join_path(&item.path);
+                    let path = dest.join_path(&item.path);
                     make_parent(&mut layout, &path, made, mtime)?;
                     layout.put(group, path, item, files.is_live(), &imposed)?;
                 }
             }
-            Picked::Tree { name, parents, items, files, .. } => {
-                let into = into_dir || !parents.is_root();
-                let target = if into { dest.join_path(parents).join(name) } else { dest.clone() };
+            Picked::Parts { items, files } => {
+                layout.make_dirs(&dest, made, mtime)?;
+                for item in items {
+                    let path = dest.join_path(&item.path);
+                    if item.entry.is_dir() && layout.is_dir(&path) {
+                        layout.take_mode(&path, item.entry.mode)?;
+                    } else {
+                        layout.put(group, path, item, files.is_live(), &imposed)?;
+                    }
+                }
+            }
+            Picked::Tree { name, items, files, .. } => {
+                let target = if into_dir { dest.join(name) } else { dest.clone() };
                 make_parent(&mut layout, &target, made, mtime)?;
                 for item in items {
                     layout.put(group, target.clone(), item, files.is_live(), &imposed)?;

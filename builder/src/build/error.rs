@@ -149,6 +149,12 @@ impl From<serde_json::Error> for StepError {
     }
 }
 
+impl From<crate::glob::PatternError> for StepError {
+    fn from(error: crate::glob::PatternError) -> Self {
+        Self::Pattern { pattern: error.pattern, why: error.why.to_owned() }
+    }
+}
+
 impl From<shiplap_cache::PathError> for StepError {
     fn from(error: shiplap_cache::PathError) -> Self {
         Self::Layout(error.into())

@@ -136,7 +136,9 @@ fn source_assumed(assumed: &[(PathBuf, StepId)], work: &Work) -> Option<StepId> 
             Mounted::Nothing => None,
         }),
         Work::Copy { picked, .. } => picked.iter().flatten().find_map(|picked| match picked {
-            Picked::Tree { items, .. } | Picked::Archive { items, .. } => items.iter().find_map(of),
+            Picked::Tree { items, .. } | Picked::Parts { items, .. } | Picked::Archive { items, .. } => {
+                items.iter().find_map(of)
+            }
             Picked::Bytes { .. } => None,
         }),
         Work::Folder { .. } => None,

@@ -180,6 +180,17 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
+    /// Gives a directory that is there the mode of the one that is copied onto it, and nothing else of it: what Docker does with
+    /// `--parents` (fsutil `copyDirectoryOnly`).
+    pub(crate) fn take_mode(&mut self, path: &TreePath, mode: u32) -> Result<()> {
+        self.make_dirs(path, Made::PLAIN, 0)?;
+        if let Some(piece) = self.pieces.get_mut(path).filter(|piece| piece.entry.mode != mode) {
+            piece.entry.mode = mode;
+            piece.way = false;
+        }
+        Ok(())
+    }
+
     /// The group that the set-group-ID bit of the directory above hands down: Docker makes its directories with mkdir(2).
     fn set_group(&self, path: &TreePath) -> Option<u32> {
         let above = path.parent()?;

@@ -31,6 +31,7 @@ mod key;
 mod layout;
 mod noise;
 mod owner;
+mod parents;
 mod run;
 mod sources;
 mod stage;

@@ -33,8 +33,7 @@ pub const NOISE: [&str; 11] = [
 
 /// The rules of these patterns.
 pub(crate) fn rules(patterns: &[String]) -> Result<IgnoreRules, StepError> {
-    IgnoreRules::from_patterns(patterns.iter().map(String::as_str))
-        .map_err(|e| StepError::Pattern { pattern: e.pattern, why: e.why.to_owned() })
+    Ok(IgnoreRules::from_patterns(patterns.iter().map(String::as_str))?)
 }
 
 /// Takes noise out of an upper directory. What a step removed stays removed.

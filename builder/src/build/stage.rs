@@ -272,7 +272,11 @@ async fn prepare(run: &Arc<Run>, stage: &Stage, step: &Step) -> Result<(Keyed, W
         }
         Op::Copy(op) => {
             let memo = match run.sources.identity(&run.builder, &op.from).await? {
-                Some(identity) => Some(serde_json::to_string(&(identity, &op.sources, op.parents, &op.to.exclude))?),
+                // What is in the place of `--parents` names how it is read, for a digest is remembered for ever.
+                Some(identity) => {
+                    let parents = op.parents.then_some("patterns");
+                    Some(serde_json::to_string(&(identity, &op.sources, parents, &op.to.exclude))?)
+                }
                 None => None,
             };
             by_content(run, step, memo, &op.to).await
