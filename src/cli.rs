@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands;
 
@@ -82,5 +82,36 @@ pub enum Command {
 
 /// Reads the command line; shows help and ends the process where that is asked for or needed.
 pub fn parse() -> Cli {
-    Cli::parse()
+    Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// The command line. What takes the flags of `docker build` reads them as Docker's pflag does.
+pub fn command() -> clap::Command {
+    let docker = |command: clap::Command| command.args_override_self(true).mut_args(pflag_switch);
+    ["build", "plan", "why", "verify"].into_iter().fold(Cli::command(), |cli, name| cli.mut_subcommand(name, docker))
+}
+
+/// A switch that takes a value behind an equals sign: `--pull`, `--pull=true`, `--pull=false`.
+fn pflag_switch(arg: Arg) -> Arg {
+    // One that must be given has no value to fall back to.
+    if !matches!(arg.get_action(), ArgAction::SetTrue) || arg.is_required_set() {
+        return arg;
+    }
+    arg.action(ArgAction::Set)
+        .value_name("BOOL")
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_value("false")
+        .default_missing_value("true")
+        .hide_default_value(true)
+        .value_parser(go_bool)
+}
+
+/// The words of Go's `strconv.ParseBool`.
+fn go_bool(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("expected true or false"),
+    }
 }

@@ -11,7 +11,7 @@ use shiplap_manifests::names::{ImageName, Reference};
 use shiplap_manifests::release::{ImageInputs, ReleaseImage};
 use shiplap_registry::{Error, Images, Packed};
 
-use crate::commands::build::flags;
+use crate::commands::build::{flags, secrets};
 use crate::failure::{Failure, Kind, Result};
 
 /// The build of an instance's image.
@@ -25,7 +25,7 @@ pub fn request(config: &Config, image: &Image) -> Result<Request> {
     let mut secrets = std::collections::BTreeMap::new();
     for (id, secret) in &image.secrets {
         let value = match secret {
-            Secret::Env(name) => flags::environment(id, name)?,
+            Secret::Env(name) => secrets::environment(id, name)?,
             Secret::File(file) => std::fs::read(folder.join(file)).map_err(|e| {
                 Failure::new(Kind::Missing, format!("cannot read the secret {id} from {}: {e}", file.display()))
             })?,

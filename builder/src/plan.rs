@@ -9,6 +9,7 @@
 mod config;
 mod env;
 mod platform;
+mod size;
 mod source;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use serde::Serialize;
 pub use config::{ContainerConfig, Empty, Health, ImageConfig};
 pub use env::Env;
 pub use platform::{Platform, PlatformError};
+pub use size::{ByteSize, ByteSizeError};
 pub use source::{BuildContext, ContextName, GitSource, ImageOrigin, ImageRef, Source};
 
 /// Every step that the target needs, in an order in which each stage comes after those that it uses.

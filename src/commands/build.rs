@@ -16,8 +16,11 @@ use crate::failure::{Failure, Kind, Result, build_failure};
 use crate::output;
 use crate::release_images::request;
 
+mod fields;
 pub mod flags;
 mod outputs;
+pub mod secrets;
+mod steps;
 
 pub use flags::Flags;
 
@@ -156,10 +159,14 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
                         .hint(format!("it has {}", known.join(", "))));
                 }
             }
+            let wanted = |(name, _): &(&ImageName, &Image)| args.image.is_empty() || args.image.contains(name);
+            let chosen: Vec<_> = instance.image.iter().filter(wanted).collect();
+            if args.flags.iidfile.is_some() && chosen.len() != 1 {
+                let message = format!("--iidfile takes the id of one image, and this builds {}", chosen.len());
+                return Err(Failure::new(Kind::Usage, message).hint("choose one with --image"));
+            }
             let several = instance.image.len() > 1;
-            for (image, settings) in
-                instance.image.iter().filter(|(n, _)| args.image.is_empty() || args.image.contains(n))
-            {
+            for (image, settings) in chosen {
                 let request = args.flags.adjust(request(&config, settings)?)?;
                 let built = build(app, &images, request, several.then_some(image.as_str())).await?;
                 let names = references(&[local_name(instance_name, image)])?;

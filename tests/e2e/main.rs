@@ -16,6 +16,7 @@ mod command_line;
 mod copy_parents;
 mod crash;
 mod docker;
+mod flags_of_docker;
 mod imports_point_one_way;
 mod keep_a_secret;
 mod move_images;

@@ -20,7 +20,7 @@ pub(crate) mod path;
 mod pattern;
 mod ports;
 mod resolve;
-mod units;
+pub(crate) mod units;
 mod warn;
 mod words;
 

@@ -47,6 +47,7 @@ pub use cancel::Cancel;
 pub use child::child_main;
 pub use error::{SandboxError, UserNamespaceError};
 pub use identity::{Identity, IdentityError, lookup as lookup_user};
+pub use limits::UlimitError;
 pub use parent::{CHILD_ARGUMENT, Exit, Sandbox, Stream};
 pub use spec::{BindSource, Mount, Network, RunSpec, Ulimit};
 pub use userns::enter_user_namespace;

@@ -7,7 +7,9 @@ use clap::ValueEnum;
 use shiplap_builder::build::{Request, StepSelector};
 use shiplap_builder::dockerfile::BuildOptions;
 use shiplap_builder::plan::{BuildContext, Network, Platform};
+use shiplap_builder::sandbox::Ulimit;
 
+use super::{secrets, steps};
 use crate::failure::{Failure, Kind, Result};
 
 /// What the build takes from the command line.
@@ -28,26 +30,29 @@ pub struct Flags {
     /// A further context: a folder, docker-image://NAME, oci-layout://DIR or a git URL
     #[arg(long, value_name = "NAME=PLACE")]
     pub build_context: Vec<String>,
-    /// A secret for RUN --mount=type=secret: id=ID[,src=FILE|,env=NAME]
+    /// A secret for RUN --mount=type=secret: id=ID[,type=file|env][,src=FILE|,env=NAME]
     #[arg(long, value_name = "SPEC")]
     pub secret: Vec<String>,
     /// An SSH agent for RUN --mount=type=ssh: default[=SOCKET]
-    #[arg(long, value_name = "ID[=SOCKET]", num_args = 0..=1, default_missing_value = "default")]
+    #[arg(long, value_name = "ID[=SOCKET]")]
     pub ssh: Vec<String>,
-    /// A line for /etc/hosts in steps
-    #[arg(long, value_name = "NAME:ADDRESS")]
+    /// A line for /etc/hosts in steps; the address `host-gateway` is this machine's
+    #[arg(long, value_name = "NAME=ADDRESS")]
     pub add_host: Vec<String>,
     /// The network of steps that do not say
     #[arg(long, value_enum, default_value_t)]
     pub network: NetworkMode,
-    /// The platform to build for
+    /// The platform to build for, one [default: DOCKER_DEFAULT_PLATFORM, or this machine's]
     #[arg(long, value_name = "OS/ARCH")]
-    pub platform: Option<String>,
+    pub platform: Vec<String>,
     /// The size of /dev/shm in steps, as in 64m
     #[arg(long, value_name = "SIZE")]
     pub shm_size: Option<String>,
+    /// A limit of steps, as in nofile=1024:4096; -1 is unlimited
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub ulimit: Vec<Ulimit>,
     /// A label for the image
-    #[arg(long, value_name = "NAME=VALUE")]
+    #[arg(long, value_name = "NAME[=VALUE]")]
     pub label: Vec<String>,
     /// Run every step
     #[arg(long)]
@@ -115,7 +120,8 @@ impl CompressionKind {
     }
 }
 
-fn wrong(flag: &str, value: &str, expected: &str) -> Failure {
+/// A value that a flag does not take.
+pub fn wrong(flag: &str, value: &str, expected: &str) -> Failure {
     Failure::new(Kind::Usage, format!("{flag} {value}: expected {expected}"))
 }
 
@@ -136,17 +142,15 @@ impl Flags {
             target: self.target.clone(),
             build_args: self.build_args()?,
             build_contexts: contexts(self.build_context.iter().map(|text| pair("--build-context", text)))?,
-            platform: platform(self.platform.as_deref())?,
+            platform: self.platform()?,
             ..BuildOptions::default()
         };
+        let labels = self.label.iter().map(|text| text.split_once('=').unwrap_or((text.as_str(), "")));
         self.adjust(Request {
             dockerfile_text: text,
             options,
-            secrets: self.secrets()?,
-            ssh: self.agents()?,
-            extra_hosts: self.hosts()?,
-            shm_size: self.shm_size.as_deref().map(shm_size).transpose()?,
-            labels: self.label.iter().map(|text| pair("--label", text)).collect::<Result<_>>()?,
+            secrets: secrets::read(&self.secret)?,
+            labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             ..Request::new(context, dockerfile)
         })
     }
@@ -167,7 +171,20 @@ impl Flags {
             }
         }
         let (no_cache, pull, trace, ahead) = (self.no_cache, self.pull, !self.no_trace, !self.no_ahead);
-        Ok(Request { network, no_cache, pull, trace, ahead, refresh, explain: self.explain, ..request })
+        Ok(Request {
+            network,
+            no_cache,
+            pull,
+            trace,
+            ahead,
+            refresh,
+            explain: self.explain,
+            ssh: steps::agents(&self.ssh)?,
+            extra_hosts: steps::hosts(&self.add_host)?,
+            shm_size: self.shm_size.as_deref().map(steps::shm_size).transpose()?,
+            ulimits: steps::ulimits(&self.ulimit),
+            ..request
+        })
     }
 
     /// What shiplap.toml says for an instance cannot be said on the command line too.
@@ -179,7 +196,7 @@ impl Flags {
             ("--build-arg", !self.build_arg.is_empty()),
             ("--build-context", !self.build_context.is_empty()),
             ("--secret", !self.secret.is_empty()),
-            ("--platform", self.platform.is_some()),
+            ("--platform", !self.platform.is_empty()),
             ("--label", !self.label.is_empty()),
             ("--push", self.push),
             ("--output", !self.output.is_empty()),
@@ -190,6 +207,32 @@ impl Flags {
                     .hint("for an instance it stands in shiplap.toml; `shiplap release` tags and pushes"))
             }
             None => Ok(()),
+        }
+    }
+
+    /// The one platform to build for.
+    fn platform(&self) -> Result<Platform> {
+        let default = std::env::var("DOCKER_DEFAULT_PLATFORM").ok().filter(|text| !text.is_empty());
+        let given = if self.platform.is_empty() { default.into_iter().collect() } else { self.platform.clone() };
+        let mut platforms = Vec::new();
+        for text in given.iter().flat_map(|text| text.split(',')) {
+            let one = match text.trim() {
+                // buildx's word for the machine of its client.
+                "local" => Platform::host(),
+                text => platform(Some(text))?,
+            };
+            if !platforms.contains(&one) {
+                platforms.push(one);
+            }
+        }
+        match platforms.as_slice() {
+            [] => Ok(Platform::host()),
+            [one] => Ok(one.clone()),
+            several => {
+                let names: Vec<String> = several.iter().map(Platform::to_string).collect();
+                Err(Failure::new(Kind::Usage, format!("--platform {}: a build is for one platform", names.join(",")))
+                    .hint("build once for each platform, under a name of its own"))
+            }
         }
     }
 
@@ -204,67 +247,6 @@ impl Flags {
         }
         Ok(args)
     }
-
-    fn secrets(&self) -> Result<BTreeMap<String, Vec<u8>>> {
-        let mut secrets = BTreeMap::new();
-        for text in &self.secret {
-            let fields = fields("--secret", text)?;
-            let id = fields.get("id").ok_or_else(|| wrong("--secret", text, "id=ID"))?.clone();
-            let file = fields.get("src").or_else(|| fields.get("source"));
-            let value = match (file, fields.get("env")) {
-                (Some(file), _) => std::fs::read(file).map_err(|e| {
-                    Failure::new(Kind::Missing, format!("cannot read the secret {id} from {file}: {e}"))
-                })?,
-                (None, Some(name)) => environment(&id, name)?,
-                // Docker's rule for a bare id: the variable of that name, else the file.
-                (None, None) => match std::env::var(&id) {
-                    Ok(value) => value.into_bytes(),
-                    Err(_) => std::fs::read(&id).map_err(|_| {
-                        Failure::new(
-                            Kind::Missing,
-                            format!("the secret {id}: neither a variable nor a file has that name"),
-                        )
-                    })?,
-                },
-            };
-            secrets.insert(id, value);
-        }
-        Ok(secrets)
-    }
-
-    fn agents(&self) -> Result<BTreeMap<String, PathBuf>> {
-        let mut agents = BTreeMap::new();
-        for text in &self.ssh {
-            let (id, socket) = match text.split_once('=') {
-                Some((id, socket)) => (id, PathBuf::from(socket)),
-                None => {
-                    let socket = std::env::var_os("SSH_AUTH_SOCK");
-                    let missing =
-                        || Failure::new(Kind::Missing, "--ssh: SSH_AUTH_SOCK is not set").hint("start an ssh-agent");
-                    (text.as_str(), PathBuf::from(socket.ok_or_else(missing)?))
-                }
-            };
-            agents.insert(id.to_owned(), socket);
-        }
-        Ok(agents)
-    }
-
-    fn hosts(&self) -> Result<Vec<(String, String)>> {
-        let parse = |text: &String| {
-            let split = text.split_once('=').or_else(|| text.split_once(':'));
-            split
-                .map(|(name, address)| (name.to_owned(), address.to_owned()))
-                .ok_or_else(|| wrong("--add-host", text, "NAME:ADDRESS"))
-        };
-        self.add_host.iter().map(parse).collect()
-    }
-}
-
-/// A secret in a variable.
-pub fn environment(id: &str, name: &str) -> Result<Vec<u8>> {
-    use std::os::unix::ffi::OsStringExt;
-    let missing = || Failure::new(Kind::Missing, format!("the secret {id}: the variable {name} is not set"));
-    Ok(std::env::var_os(name).ok_or_else(missing)?.into_vec())
 }
 
 /// Named contexts.
@@ -290,25 +272,4 @@ pub fn platform(given: Option<&str>) -> Result<Platform> {
 fn pair(flag: &str, text: &str) -> Result<(String, String)> {
     let (name, value) = text.split_once('=').ok_or_else(|| wrong(flag, text, "NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))
-}
-
-/// `name=value,name=value`.
-pub fn fields(flag: &str, text: &str) -> Result<BTreeMap<String, String>> {
-    text.split(',').map(|field| pair(flag, field)).collect()
-}
-
-fn shm_size(text: &str) -> Result<u64> {
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.trim_end_matches('b').trim_end_matches(['k', 'm', 'g']);
-    let unit = match lower.trim_end_matches('b').as_bytes().last() {
-        Some(b'k') => 1 << 10,
-        Some(b'm') => 1 << 20,
-        Some(b'g') => 1 << 30,
-        _ => 1,
-    };
-    digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(unit))
-        .ok_or_else(|| wrong("--shm-size", text, "a size, as in 64m"))
 }

@@ -1,11 +1,13 @@
 //! `--push` and `--output`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use shiplap_builder::build::Built;
 use shiplap_registry::{Images, Reference};
 
-use super::flags::{Flags, fields};
+use super::fields::fields;
+use super::flags::Flags;
 use super::pack_options;
 use crate::app::App;
 use crate::commands::export::{self, Format};
@@ -13,7 +15,7 @@ use crate::failure::{Failure, Kind, Result};
 
 /// Where an output goes, and in which format.
 fn parse(output: &str) -> Result<(Format, PathBuf)> {
-    let fields = fields("--output", output)?;
+    let fields: BTreeMap<String, String> = fields("--output", output)?.into_iter().collect();
     let expected = || Failure::new(Kind::Usage, format!("--output {output}: expected type=oci|docker|tar,dest=FILE"));
     let dest = fields.get("dest").ok_or_else(expected)?;
     let format = match fields.get("type").map(String::as_str) {
