@@ -31,10 +31,16 @@ impl Dockerfile {
     pub fn random(rng: &mut fastrand::Rng, tree: &Tree, python: bool) -> Self {
         let mut file = Self { image: if python { "python:1" } else { "tools:1" }, stages: Vec::new() };
         let stages = if rng.u8(0..5) == 0 { 2 } else { 1 };
+        // Long chains are for steps that run ahead of their turn.
+        let most = match (stages, rng.u8(0..8)) {
+            (1, 0) => 14,
+            (1, _) => 6,
+            _ => 4,
+        };
         let mut results = Vec::new();
         for stage in 0..stages {
             let mut steps = Vec::new();
-            for number in 0..rng.usize(2..if stages == 1 { 6 } else { 4 }) {
+            for number in 0..rng.usize(2..most) {
                 let result = format!("/results/{stage}.{number}");
                 steps.push(step(rng, tree, stage, python, &results, &result));
                 if let Some(Step::Run { .. }) = steps.last() {

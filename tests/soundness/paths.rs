@@ -2,7 +2,9 @@
 
 use crate::tree::{Kind, Tree};
 
-const NAMES: [&[u8]; 9] = [b"a", b"b", b"c", b"d", b"lib", b"x y", b"a.b", "\u{e9}".as_bytes(), b"\xff\xfe"];
+/// The kernel calls a file that is gone by such a name as the eighth.
+const NAMES: [&[u8]; 10] =
+    [b"a", b"b", b"c", b"d", b"lib", b"x y", b"a.b", b"a (deleted)", "\u{e9}".as_bytes(), b"\xff\xfe"];
 
 pub fn name(rng: &mut fastrand::Rng) -> &'static [u8] {
     // The odd ones are rarer than the others.

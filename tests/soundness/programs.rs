@@ -17,6 +17,16 @@ pub enum Language {
     Python,
 }
 
+/// Folders, and the way from there to a program. The last ones lead through what random steps change.
+const RELATIVE_INTERPRETERS: [(&str, &str); 6] = [
+    ("/opt", "inner"),
+    ("/opt", "./interpreter"),
+    ("/t", "../opt/inner"),
+    ("/", "opt/to-script"),
+    ("/t/a", "../../opt/inner"),
+    ("/t/a/b", "../../../opt/program"),
+];
+
 /// What a shell script begins with: nothing is ever done to more than the part of the tree that is for random steps.
 const PRELUDE: &str =
     "mine() { case \"$(readlink -f \"$1\")\" in /t/?*|/opt/?*|/w/?*) true;; *) echo no; false;; esac; }";
@@ -248,6 +258,15 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
             3 => format!("moved-fd /w/own {folder2}/moved ../{near2}"),
             _ => format!("moved-cwd /w/own {folder2}/moved ../{near2}"),
         },
+        17 if rng.u8(0..4) == 0 => {
+            // An interpreter by a relative path depends on where one is.
+            let (folder, name) = *rng.choice(&RELATIVE_INTERPRETERS).unwrap_or(&RELATIVE_INTERPRETERS[0]);
+            if rng.bool() {
+                format!("memfd-exec {folder} {name}")
+            } else {
+                format!("script-exec {folder} {name} {new}")
+            }
+        }
         17 => {
             let program =
                 pick(rng, &["/opt/script", "/opt/program", "/opt/to-script", "/opt/inner", "/t/../opt/script"]);
@@ -300,7 +319,10 @@ fn helper(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
                 op => format!("{op} {file}"),
             }
         }
-        _ => match rng.u8(0..7) {
+        _ => match rng.u8(0..9) {
+            // One folder takes the place of another, if that is empty; a link cannot.
+            7 => format!("{} {folder} {folder2}", pick(rng, &["rename", "exchange", "rename-new"])),
+            8 => format!("symlink {path} {folder}"),
             0 => format!("symlink {path} {fresh}"),
             1 => format!("symlink {near} {fresh}"),
             2 => format!("link {file} {fresh}"),
@@ -362,6 +384,13 @@ fn shell(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
         format!("mine {folder} && cp -r {folder}/. /w/copy 2>&1 | sort"),
         format!("mv {path} {fresh}"),
         format!("ln -s {path} {fresh} && cat {fresh}"),
+        // In the folder if it is one, else in its place.
+        format!("ln -s {path} {folder}; ls -1 {folder}"),
+        format!("ln -sfn {path} {folder} && cat {folder}/{name}"),
+        format!("mv -T {folder} {fresh} 2>/dev/null; mv -T {path} {folder}"),
+        format!("(cd {folder} && printf '#!%s of the script\\n' {name} > /w/rel && chmod 755 /w/rel && /w/rel)"),
+        // So that what is behind it has the time to run ahead.
+        format!("sleep 0.05; cat {file}"),
         format!("ln {file} {fresh}"),
         format!("mine {path} && rm -rf {path} 2>&1 | sort"),
         format!("rm -f {file}"),

@@ -16,6 +16,8 @@ pub fn run(op: &str, args: &[&Path]) -> Option<Saw> {
         ("exec", [path]) => exec(path),
         ("exec-in", [dir, name]) => exec_in(dir, name),
         ("exec-fd", [path]) => exec_fd(path),
+        ("memfd-exec", [dir, interpreter]) => memfd_exec(dir, interpreter),
+        ("script-exec", [dir, interpreter, script]) => script_exec(dir, interpreter, script),
         ("connect", [path]) => UnixStream::connect(path).map(|_| "connected".into()).map_err(number),
         ("bind", [path]) => {
             let bound = UnixListener::bind(path).map(|_| "bound".to_owned()).map_err(number);
@@ -62,30 +64,55 @@ fn exec_in(dir: &Path, name: &Path) -> Saw {
     Ok(format!("{} {}", output.status.code().unwrap_or(-1), escape(&output.stdout)))
 }
 
+/// A script of our own whose interpreter is named by a path relative to a folder.
+fn script_exec(dir: &Path, interpreter: &Path, script: &Path) -> Saw {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(script, first_line(interpreter)).map_err(number)?;
+    std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o755)).map_err(number)?;
+    exec_in(dir, script)
+}
+
+/// The same in a file that has no name.
+fn memfd_exec(dir: &Path, interpreter: &Path) -> Saw {
+    child(|| {
+        let fd = check(unsafe { sys::memfd_create(c"script".as_ptr(), 0) })? as c_int;
+        let text = first_line(interpreter);
+        check(unsafe { sys::write(fd, text.as_ptr().cast(), text.len()) } as i64)?;
+        std::env::set_current_dir(dir).map_err(number)?;
+        exec_descriptor(fd)
+    })
+}
+
+fn first_line(interpreter: &Path) -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt;
+    [b"#!", interpreter.as_os_str().as_bytes(), b" of a script\n"].concat()
+}
+
 /// `execveat` of a descriptor, as `fexecve` does.
 fn exec_fd(path: &Path) -> Saw {
-    child(|| {
-        // Without O_CLOEXEC: the interpreter of a script opens /dev/fd/N.
-        let fd = check(unsafe { sys::openat(AT_FDCWD, c(path).as_ptr(), sys::O_PATH) })? as c_int;
-        let mut ends = [0_i32; 2];
-        check(unsafe { sys::pipe(ends.as_mut_ptr()) })?;
-        let pid = unsafe { sys::fork() };
-        if pid == 0 {
-            let (empty, name, env) = (c"", c"program", c"PATH=/bin");
-            let (argv, env) = ([name.as_ptr(), std::ptr::null()], [env.as_ptr(), std::ptr::null()]);
-            unsafe {
-                sys::dup2(ends[1], 1);
-                sys::close(ends[0]);
-                sys::execveat(fd, empty.as_ptr(), argv.as_ptr(), env.as_ptr(), AT_EMPTY_PATH);
-                sys::_exit(sys::errno().min(120));
-            }
+    // Without O_CLOEXEC: the interpreter of a script opens /dev/fd/N.
+    child(|| exec_descriptor(check(unsafe { sys::openat(AT_FDCWD, c(path).as_ptr(), sys::O_PATH) })? as c_int))
+}
+
+fn exec_descriptor(fd: c_int) -> Saw {
+    let mut ends = [0_i32; 2];
+    check(unsafe { sys::pipe(ends.as_mut_ptr()) })?;
+    let pid = unsafe { sys::fork() };
+    if pid == 0 {
+        let (empty, name, env) = (c"", c"program", c"PATH=/bin");
+        let (argv, env) = ([name.as_ptr(), std::ptr::null()], [env.as_ptr(), std::ptr::null()]);
+        unsafe {
+            sys::dup2(ends[1], 1);
+            sys::close(ends[0]);
+            sys::execveat(fd, empty.as_ptr(), argv.as_ptr(), env.as_ptr(), AT_EMPTY_PATH);
+            sys::_exit(sys::errno().min(120));
         }
-        unsafe { sys::close(ends[1]) };
-        let text = sys::slurp(ends[0])?;
-        let mut status = 0;
-        unsafe { sys::waitpid(pid, &mut status, 0) };
-        Ok(format!("{} {}", status >> 8, escape(&text)))
-    })
+    }
+    unsafe { sys::close(ends[1]) };
+    let text = sys::slurp(ends[0])?;
+    let mut status = 0;
+    unsafe { sys::waitpid(pid, &mut status, 0) };
+    Ok(format!("{} {}", status >> 8, escape(&text)))
 }
 
 /// System calls of older times, which C libraries no longer make.

@@ -38,6 +38,8 @@ unsafe extern "C" {
     pub fn openat(dir: c_int, path: *const c_char, flags: c_int, ...) -> c_int;
     pub fn close(fd: c_int) -> c_int;
     pub fn read(fd: c_int, buffer: *mut c_void, length: usize) -> isize;
+    pub fn write(fd: c_int, bytes: *const c_void, length: usize) -> isize;
+    pub fn memfd_create(name: *const c_char, flags: u32) -> c_int;
     pub fn dup(fd: c_int) -> c_int;
     pub fn access(path: *const c_char, mode: c_int) -> c_int;
     pub fn readlinkat(dir: c_int, path: *const c_char, buffer: *mut c_char, length: usize) -> isize;
