@@ -55,6 +55,28 @@ fn a_file_of_the_web_is_asked_for_again_and_fetched_when_it_changed() {
     ran.says("404").says("Dockerfile:2");
 }
 
+/// Docker 28 takes them and then compares them with a sha256.
+#[test]
+fn a_checksum_may_be_a_longer_one() {
+    let home = Home::with_base();
+    let web = Web::start("one");
+    for (algorithm, sum) in [
+        ("sha256", "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"),
+        ("sha384", "5dbcbedb00d131a29e0593f976f2b43794293923919ad42766de817fec824a6262799fec8d04cb9b17c48e8eae912658"),
+        (
+            "sha512",
+            "05f70341078acf6a06d423d21720f9643d5f953626d88a02636dc3a9e79582aeb0c820857fd3f8dc502aa8360d2c8fa97a985fda5b629b809cad18ffb62d3899",
+        ),
+    ] {
+        let dockerfile = format!("FROM base:1\nADD --checksum={algorithm}:{sum} {}/page.txt /srv/\n", web.url);
+        home.build("app:1", &dockerfile, &[]);
+        let wrong =
+            dockerfile.replace(&format!("{algorithm}:{}", &sum[..2]), &format!("{algorithm}:zz").replace('z', "0"));
+        home.write("Dockerfile", wrong);
+        home.run(["build", "."]).says("has the checksum").says(&format!("{algorithm}:{sum}"));
+    }
+}
+
 /// A web server on loopback with one page, which tells its state by an `ETag`.
 struct Web {
     url: String,

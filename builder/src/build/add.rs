@@ -33,12 +33,14 @@ pub(crate) async fn pick(builder: &Arc<Builder>, sources: &Arc<Sources>, op: &Ad
             AddSource::Http { url, file_name, checksum, unpack } => {
                 let store = builder.store();
                 let fetched = http::fetch(store, builder.http()?, url).await?;
-                let actual = fetched.digest.to_string();
-                if let Some(expected) = checksum.clone().filter(|expected| *expected != actual) {
-                    let what = git::without_credentials(url);
-                    return Err(FetchError::Checksum { what, expected, actual }.into());
-                }
                 let at = fetched.path(store);
+                if let Some(expected) = checksum.clone() {
+                    let actual = http::digest(&fetched, &at, &expected)?;
+                    if expected != actual {
+                        let what = git::without_credentials(url);
+                        return Err(FetchError::Checksum { what, expected, actual }.into());
+                    }
+                }
                 if *unpack {
                     let (store, url) = (store.clone(), url.clone());
                     picked.push(all_of(blocking(move || archive::unpack_to(&store, &at, &url)).await?));

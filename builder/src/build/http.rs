@@ -1,8 +1,8 @@
 //! Files of the web as sources. A file that its server says has not changed (`ETag`, `Last-Modified`; RFC 9110 section
 //! 13) is not fetched again.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use shiplap_cache::{Digest, Store};
@@ -66,6 +66,27 @@ pub(crate) async fn fetch(store: &Store, client: &reqwest::Client, url: &str) ->
     let record = serde_json::to_string(&fetched).map_err(shiplap_cache::Error::from)?;
     store.set_name("http", &name, &record)?;
     Ok(fetched)
+}
+
+/// The digest of a fetched file by the algorithm that another digest names.
+pub(crate) fn digest(fetched: &Fetched, at: &Path, like: &str) -> Result<String, FetchError> {
+    match like.split_once(':') {
+        Some(("sha384", _)) => Ok(format!("sha384:{}", hashed::<sha2::Sha384>(at)?)),
+        Some(("sha512", _)) => Ok(format!("sha512:{}", hashed::<sha2::Sha512>(at)?)),
+        _ => Ok(fetched.digest.to_string()),
+    }
+}
+
+fn hashed<H: sha2::Digest>(at: &Path) -> Result<String, FetchError> {
+    let io = |source| FetchError::Io { what: "read", path: at.to_owned(), source };
+    let mut file = std::fs::File::open(at).map_err(io)?;
+    let (mut hasher, mut buffer) = (H::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut buffer).map_err(io)? {
+            0 => return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
 }
 
 /// An error with what caused it, on one line.

@@ -94,6 +94,11 @@ impl Flags {
         }
     }
 
+    /// Whatever is left is nobody's business.
+    pub(crate) fn ignore(&mut self) {
+        self.left.clear();
+    }
+
     /// An error when a flag is left.
     pub(crate) fn finish(self, instruction: &str) -> Result<(), Fault> {
         let Some((name, _)) = self.left.first() else { return Ok(()) };

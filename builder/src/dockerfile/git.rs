@@ -69,7 +69,7 @@ fn read_query(git: &mut GitRef, query: &str) -> Result<(), Fault> {
             return Err(Fault::new(format!("the git URL has {key} twice")));
         }
         seen.push(key);
-        let value = percent_decode(value);
+        let value = percent_decode(value, true);
         if value.is_empty() && !matches!(key, "submodules" | "keep-git-dir") {
             return Err(Fault::new(format!("{key} in the git URL has no value")));
         }
@@ -118,13 +118,14 @@ fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn percent_decode(text: &str) -> String {
+/// Decodes `%41`, and the plus signs that stand for spaces in a query.
+pub(crate) fn percent_decode(text: &str, query: bool) -> String {
     let mut out = Vec::new();
     let mut bytes = text.bytes();
     while let Some(b) = bytes.next() {
         let hex = |b: u8| char::from(b).to_digit(16);
         match b {
-            b'+' => out.push(b' '),
+            b'+' if query => out.push(b' '),
             b'%' => {
                 let (high, low) = (bytes.clone().next(), bytes.clone().nth(1));
                 match (high.and_then(hex), low.and_then(hex)) {

@@ -123,7 +123,11 @@ pub(crate) fn parse(raw: &Raw, escape: char) -> Result<Node, Fault> {
         }
         "WORKDIR" => Instruction::Workdir(one(raw)?),
         "USER" => Instruction::User(one(raw)?),
-        "STOPSIGNAL" => Instruction::Stopsignal(one(raw)?),
+        "STOPSIGNAL" => {
+            // As in Docker, which looks at no flags here.
+            flags.ignore();
+            Instruction::Stopsignal(one(raw)?)
+        }
         "MAINTAINER" => Instruction::Maintainer(one(raw)?),
         "EXPOSE" => {
             let mut ports = words::plain(&one_or_more(raw)?);
@@ -294,6 +298,16 @@ fn transfer(raw: &Raw, name: &str, flags: &mut Flags) -> Result<Transfer, Fault>
 }
 
 fn healthcheck(text: &str, flags: &mut Flags) -> Result<Instruction, Fault> {
+    let (kind, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let (kind, rest) = (kind.to_ascii_uppercase(), rest.trim());
+    if kind == "NONE" {
+        if !rest.is_empty() {
+            return Err(Fault::new("HEALTHCHECK NONE takes no arguments"));
+        }
+        // Docker does not even look at them.
+        flags.ignore();
+        return Ok(Instruction::Healthcheck(Health { test: vec![kind], ..Health::default() }));
+    }
     let mut time = |name| -> Result<i64, Fault> {
         let Some(text) = flags.string(name)? else { return Ok(0) };
         let nanos = units::duration(&text)?;
@@ -317,17 +331,9 @@ fn healthcheck(text: &str, flags: &mut Flags) -> Result<Instruction, Fault> {
             .filter(|n| (0..=i64::from(i32::MAX)).contains(n))
             .ok_or_else(|| Fault::new(format!("--retries={retries} is not a number of retries")))?;
     }
-    let (kind, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-    health.test = match (kind.to_ascii_uppercase().as_str(), command(rest.trim())?) {
-        ("NONE", CommandLine::Shell(rest)) if rest.is_empty() => {
-            if health != Health::default() {
-                return Err(Fault::new("HEALTHCHECK NONE takes no flags"));
-            }
-            vec!["NONE".to_owned()]
-        }
-        ("NONE", _) => return Err(Fault::new("HEALTHCHECK NONE takes no arguments")),
+    health.test = match (kind.as_str(), command(rest)?) {
         ("CMD", CommandLine::Shell(rest)) if !rest.is_empty() => vec!["CMD-SHELL".to_owned(), rest],
-        ("CMD", CommandLine::Exec(argv)) if !argv.is_empty() => [vec!["CMD".to_owned()], argv].concat(),
+        ("CMD", CommandLine::Exec(argv)) if !argv.is_empty() => [vec![kind], argv].concat(),
         ("CMD", _) => return Err(Fault::new("HEALTHCHECK CMD needs a command")),
         _ => {
             return Err(

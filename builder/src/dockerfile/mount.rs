@@ -82,16 +82,16 @@ pub(crate) fn parse(
     check(kind, &options)?;
     let from = options.from.as_deref().filter(|f| !f.is_empty()).map(locate).transpose()?;
     let source = path::join("/", options.source.as_deref().unwrap_or_default());
-    let target = options.target.as_deref().map(|t| path::join(cwd, t));
+    let target = options.target.as_deref().filter(|t| !t.is_empty()).map(|t| path::join(cwd, t));
     let owner = |mode| FileOwner {
         uid: options.uid.unwrap_or(0),
         gid: options.gid.unwrap_or(0),
         mode: options.mode.unwrap_or(mode),
     };
-    let needed = || match &target {
-        Some(t) if t != "/" => Ok(t.clone()),
-        Some(_) => Err(Fault::new("a mount cannot cover the root directory")),
-        None => Err(Fault::new("the mount has no target").hint("add target=/some/path")),
+    // As in BuildKit, a mount without a target is at the working directory.
+    let needed = || match target.as_deref().unwrap_or(cwd) {
+        "/" => Err(Fault::new("a mount cannot cover the root directory").hint("add target=/some/path")),
+        target => Ok(target.to_owned()),
     };
     let (target, kind) = match kind {
         Kind::Bind => {
@@ -101,7 +101,12 @@ pub(crate) fn parse(
         Kind::Cache => {
             let target = needed()?;
             let cache = MountKind::Cache {
-                id: options.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| target.clone()),
+                // The target as it is written: `target=.cache` is the same cache in every working directory.
+                id: options
+                    .id
+                    .clone()
+                    .filter(|id| !id.is_empty())
+                    .unwrap_or_else(|| path::clean(options.target.as_deref().unwrap_or_default())),
                 sharing: options.sharing.unwrap_or_default(),
                 from: from.filter(|f| *f != Source::Scratch),
                 source,
@@ -128,7 +133,7 @@ pub(crate) fn parse(
         }
         Kind::Ssh => {
             let target = target.unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{number}"));
-            let id = options.id.clone().or(options.source.clone()).unwrap_or_else(|| "default".to_owned());
+            let id = options.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| "default".to_owned());
             (Some(target), MountKind::Ssh { id, owner: owner(0o600), required: options.required })
         }
     };
@@ -231,6 +236,9 @@ fn check(kind: Kind, o: &Options) -> Result<(), Fault> {
     if o.sharing.is_some() && kind != Kind::Cache {
         return Err(Fault::new(format!("sharing does not belong to a {} mount", name(kind))));
     }
+    if kind == Kind::Ssh && o.source.is_some() {
+        return Err(Fault::new("source does not belong to an ssh mount").hint("name the agent with id="));
+    }
     if kind == Kind::Secret {
         if o.from.is_some() {
             return Err(Fault::new("from does not belong to a secret mount"));
@@ -329,6 +337,22 @@ mod tests {
         );
     }
 
+    /// Seen with Docker 28.5.
+    #[test]
+    fn a_mount_without_a_target_is_at_the_working_directory_and_a_cache_is_named_as_written() {
+        assert_eq!(mount("type=bind").unwrap().target.as_deref(), Some("/work"));
+        assert_eq!(mount("type=tmpfs,target=").unwrap().target.as_deref(), Some("/work"));
+        let id = |text: &str| match mount(text).unwrap().kind {
+            MountKind::Cache { id, .. } => id,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(id("type=cache,target=./c/../cc"), "cc");
+        assert_eq!(id("type=cache,target=/c/../cc"), "/cc");
+        assert_eq!(id("type=cache"), ".");
+        let at_root = parse("type=cache", "/", 0, &mut |v| Ok(v.to_owned()), &|_| Ok(Source::Scratch));
+        assert!(at_root.unwrap_err().to_string().contains("root directory"));
+    }
+
     #[test]
     fn secrets_are_files_or_variables() {
         let at = |text| mount(text).unwrap().target;
@@ -350,7 +374,7 @@ mod tests {
         for (text, say) in [
             ("type=cahce,target=/c", "did you mean cache?"),
             ("type=cache,taget=/c", "did you mean target?"),
-            ("type=bind,source=a", "no target"),
+            ("type=ssh,source=a", "name the agent with id="),
             ("type=bind,target=/", "root directory"),
             ("type=bind,target=/a,uid=1", "do not belong"),
             ("type=tmpfs,target=/a,sharing=locked", "does not belong"),

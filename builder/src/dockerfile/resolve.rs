@@ -121,9 +121,6 @@ impl Dockerfile {
         if let Some(index) = self.stages.iter().rposition(|s| s.from.name.as_deref() == Some(&lower)) {
             return Ok(index);
         }
-        if let Some(index) = name.parse().ok().filter(|i| *i < self.stages.len()) {
-            return Ok(index);
-        }
         let fault =
             Fault::new(format!("{} has no stage {name:?} to build", self.name)).suggest(name, self.stage_names());
         let names: Vec<&str> = self.stage_names().collect();
@@ -194,7 +191,9 @@ impl Graph {
     }
 
     fn context_named(&self, name: &str) -> Option<(&str, &BuildContext)> {
-        let found = self.options.build_contexts.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
+        // Nothing is never something else (BuildKit's `namedContext`).
+        let mut contexts = self.options.build_contexts.iter().filter(|_| !name.eq_ignore_ascii_case("scratch"));
+        let found = contexts.find(|(given, _)| given.eq_ignore_ascii_case(name));
         found.map(|(given, context)| (given.as_str(), context))
     }
 

@@ -169,6 +169,7 @@ fn web() -> Web {
         ("/d/a.tar", "", archive()),
         ("/named", "Content-Disposition: attachment; filename=\"other.txt\"\r\n", b"named\n".to_vec()),
         ("/q?x=1", "", b"query\n".to_vec()),
+        ("/a%20b+c.txt", "", b"escaped\n".to_vec()),
         ("/", "", b"root\n".to_vec()),
     ])
 }
@@ -203,6 +204,13 @@ fn a_checksum() {
     writeln!(text, "ADD --checksum=sha256:{digest} {at}/f.txt /x/").unwrap();
     Case::new(&text).same();
     Case::new(&text.replace("sha256:", "sha256:0").replace(&format!("0{digest}"), &"0".repeat(64))).refused();
+}
+
+#[test]
+fn a_file_of_the_web_whose_name_is_escaped() {
+    let at = web().address;
+    Case::new(&format!("FROM base\nADD {at}/a%20b+c.txt /x/\n")).same();
+    Case::new(&format!("FROM base\nADD {at}/%zz /x/\n")).refused();
 }
 
 #[test]

@@ -17,6 +17,9 @@ fn an_entrypoint_resets_the_command() {
     Case::new("FROM base AS one\nCMD [\"one\"]\nFROM one\nENTRYPOINT [\"two\"]\n").same();
     Case::new("FROM base\nCMD [\"one\"]\nENTRYPOINT two three\nCMD [\"four\"]\n").same();
     Case::new("FROM base\nENTRYPOINT []\nCMD []\nHEALTHCHECK NONE\n").same();
+    Case::new("FROM base\nHEALTHCHECK --interval=x --no=1 NONE\nSTOPSIGNAL --no=1 +5\n").same();
+    Case::new("FROM base\nSTOPSIGNAL SIGRTMAX-14\nEXPOSE +80 81/ [::1]:82:83/UDP 1.2.3.4::84 5-9:85 86-87:86-87\n")
+        .same();
 }
 
 #[test]
@@ -67,6 +70,10 @@ fn mistakes() {
         "FROM base\nRUNN x\n",
         "FROM base\nCOPY a\n",
         "FROM base\nEXPOSE x\n",
+        "FROM base\nEXPOSE x:80\n",
+        "FROM base\nEXPOSE 999.1.1.1:80:80\n",
+        "FROM base\nEXPOSE 80-90:1-2\n",
+        "FROM base\nSTOPSIGNAL RTMIN+16\n",
         "FROM base\nENV A\n",
         "FROM base\nCOPY --nothing=1 a /\n",
         "FROM base AS 1x\n",

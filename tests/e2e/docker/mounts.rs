@@ -37,6 +37,25 @@ fn bind_onto_what_is_there() {
 }
 
 #[test]
+fn mounts_without_a_target_are_at_the_working_directory() {
+    Case::new("FROM base\nWORKDIR /w\nRUN --mount=type=bind ls >/1\nRUN --mount=type=tmpfs,target= grep -c ' /w tmpfs ' /proc/mounts >/2; touch x\n")
+        .file("f", "f\n")
+        .same();
+    for mount in ["type=tmpfs", "type=bind", "type=cache,target=.", "type=ssh,source=x"] {
+        Case::new(&format!("FROM base\nRUN --mount={mount} true\n")).refused();
+    }
+}
+
+#[test]
+fn a_cache_is_named_after_its_target_as_written() {
+    let name = format!("shiplap-test-{}", std::process::id());
+    Case::new(&format!(
+        "FROM base\nWORKDIR /v\nRUN --mount=type=cache,target=./x/../{name} echo 1 >{name}/1\nWORKDIR /w\nRUN --mount=type=cache,target={name} ls {name} >/1\nRUN --mount=type=cache,target=/w/{name} ls {name} >/2\n"
+    ))
+    .same();
+}
+
+#[test]
 fn bind_of_what_is_missing() {
     Case::new("FROM base\nRUN --mount=source=nothing,target=/x true\n").refused();
     Case::new("FROM base\nRUN --mount=from=nothing-of-this-name/at-all:1,target=/x true\n").refused();

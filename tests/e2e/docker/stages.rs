@@ -97,5 +97,27 @@ fn an_empty_image() {
 
 #[test]
 fn a_stage_that_is_used_before_it_is_there() {
-    Case::new("FROM base\nCOPY --from=later /etc/passwd /x\nFROM base AS later\n").flag("--target=0").refused();
+    Case::new("FROM base AS now\nCOPY --from=later /etc/passwd /x\nFROM base AS later\n")
+        .flag("--target=now")
+        .refused();
+}
+
+#[test]
+fn a_target_has_a_name_and_no_number() {
+    Case::new("FROM base AS one\nFROM base\n").flag("--target=0").refused();
+    Case::new("FROM base AS one\nFROM base\n").flag("--target=ONE").same();
+}
+
+/// Nothing is nothing, whatever the command line says.
+#[test]
+fn scratch_is_no_build_context() {
+    Case::new("FROM scratch\nCOPY a /\n")
+        .file("a", "a")
+        .file("../other/b", "b")
+        .flag("--build-context=scratch={dir}/other")
+        .same();
+    Case::new("FROM base\nCOPY --from=scratch b /\n")
+        .file("../other/b", "b")
+        .flag("--build-context=scratch={dir}/other")
+        .refused();
 }

@@ -111,7 +111,7 @@ fn add_source(text: &str, add: &Transfer, checksum: Option<&str>) -> Result<AddS
         }
         return Ok(AddSource::Http {
             url: text.to_owned(),
-            file_name: file_name(text),
+            file_name: file_name(text)?,
             checksum: checksum.map(str::to_owned),
             unpack: add.unpack.unwrap_or(false),
         });
@@ -127,15 +127,22 @@ fn is_http(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
-/// The last part of a URL's path, as Go's `path.Base` gives it.
-fn file_name(url: &str) -> String {
+/// The last part of a URL's path, decoded, as Go's `url.Parse` and `path.Base` give it.
+fn file_name(url: &str) -> Result<String, Fault> {
     let path = url.split(['?', '#']).next().unwrap_or(url);
     let path = path.split_once("://").map_or(path, |(_, rest)| rest.split_once('/').map_or("", |(_, p)| p));
-    match path.trim_end_matches('/').rsplit('/').next() {
-        Some(name) if !name.is_empty() => name.to_owned(),
+    for (at, _) in path.match_indices('%') {
+        let escape = path.get(at..at + 3).unwrap_or(&path[at..]);
+        if escape.len() < 3 || !escape[1..].chars().all(|c| c.is_ascii_hexdigit()) {
+            return Err(Fault::new(format!("{url} is not a URL: {escape:?} is no escape")).hint("write % as %25"));
+        }
+    }
+    let path = git::percent_decode(path, false);
+    Ok(match path.trim_end_matches('/').rsplit('/').next() {
+        Some(name) if !matches!(name, "" | "." | "..") => name.to_owned(),
         // BuildKit's name for a URL that names nothing.
         _ => "__unnamed__".to_owned(),
-    }
+    })
 }
 
 fn check_digest(text: &str) -> Result<(), Fault> {
@@ -146,10 +153,9 @@ fn check_digest(text: &str) -> Result<(), Fault> {
         _ => 0,
     };
     let hex = text.split_once(':').map_or("", |(_, hex)| hex);
-    if length == 0 || hex.len() != length || !hex.chars().all(|c| c.is_ascii_hexdigit()) {
-        return Err(
-            Fault::new(format!("{text:?} is not a digest")).hint("write --checksum=sha256: and 64 hexadecimal digits")
-        );
+    if length == 0 || hex.len() != length || !hex.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')) {
+        return Err(Fault::new(format!("{text:?} is not a digest"))
+            .hint("write --checksum=sha256: and 64 hexadecimal digits in lower case"));
     }
     Ok(())
 }
@@ -193,8 +199,11 @@ mod tests {
             ("https://x/", "__unnamed__"),
             ("https://x", "__unnamed__"),
             ("http://x/a/", "a"),
+            ("http://x/a%20b+c.txt", "a b+c.txt"),
+            ("http://x/a%2Fb", "b"),
         ] {
-            assert_eq!(file_name(url), name, "{url}");
+            assert_eq!(file_name(url), Ok(name.to_owned()), "{url}");
         }
+        assert!(file_name("http://x/%zz").is_err() && file_name("http://x/a%2").is_err());
     }
 }

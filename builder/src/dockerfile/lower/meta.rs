@@ -41,7 +41,7 @@ impl State<'_> {
                 let mut all = Vec::new();
                 for text in list {
                     for word in self.expand(at, |scope| scope.words(text))? {
-                        all.extend(ports::parse(&word)?);
+                        all.extend(ports::parse(&word)?.names);
                     }
                 }
                 self.config.config.exposed_ports.extend(all.iter().map(|p| (p.clone(), Empty {})));
@@ -150,17 +150,41 @@ fn shown(keyword: &str, pairs: &[(String, String)]) -> String {
 
 /// A number or a name that signal(7) knows, with or without `SIG`.
 fn check_signal(text: &str) -> Result<(), Fault> {
-    const NAMES: [&str; 33] = [
+    const NAMES: [&str; 34] = [
         "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "IOT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
         "ALRM", "TERM", "STKFLT", "CHLD", "CLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
-        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+        "VTALRM", "PROF", "WINCH", "IO", "POLL", "PWR", "SYS",
     ];
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let number = text.parse::<u32>().is_ok_and(|n| (1..=64).contains(&n));
-    let real_time = name.starts_with("RTMIN") || name.starts_with("RTMAX") || name == "POLL" || name == "UNUSED";
+    // As Docker 28: any number but zero, and the real-time signals by their distance from either end.
+    let number = text.parse::<i64>().is_ok_and(|n| n != 0);
+    let real_time = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+        (Some(""), _) | (_, Some("")) => true,
+        (Some(rest), _) => (1..=15).any(|n| rest == format!("+{n}")),
+        (_, Some(rest)) => (1..=14).any(|n| rest == format!("-{n}")),
+        _ => false,
+    };
     if number || real_time || NAMES.contains(&name) {
         return Ok(());
     }
     Err(Fault::new(format!("{text:?} is not a signal")).suggest(name, NAMES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seen with Docker 28.5.
+    #[test]
+    fn signals_have_names_and_numbers() {
+        for text in ["9", "65", "-5", "+5", "term", "SigTerm", "POLL", "RTMIN", "SIGRTMIN+2", "RTMIN+15", "RTMAX-14"] {
+            assert_eq!(check_signal(text), Ok(()), "{text}");
+        }
+        for text in
+            ["0", "00", "UNUSED", "EMT", "RTMIN+16", "RTMIN+01", "RTMIN-1", "RTMAX-15", "RTMAX-0", "RTMAX+1", ""]
+        {
+            assert!(check_signal(text).is_err(), "{text}");
+        }
+    }
 }

@@ -148,5 +148,5 @@ fn scratch_starts_from_nothing() {
     let built = stage("FROM scratch\nCOPY a /\n");
     assert_eq!(built.base, Source::Scratch);
     assert_eq!(built.name, "stage-0");
-    assert_eq!(plan("FROM scratch AS s\n", &target("0")).stages[0].name, "s");
+    assert_eq!(plan("FROM scratch AS s\n", &target("s")).stages[0].name, "s");
 }

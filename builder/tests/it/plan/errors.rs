@@ -51,7 +51,8 @@ fn mistakes_and_what_is_said_of_them() {
         ("FROM a\nSTOPSIGNAL SIGTREM\n", 2, "did you mean TERM?"),
         ("FROM a\nHEALTHCHECK CDM x\n", 2, "HEALTHCHECK CMD or"),
         ("FROM a\nHEALTHCHECK --interval=5 CMD x\n", 2, "30s"),
-        ("FROM a\nHEALTHCHECK --interval=30s NONE\n", 2, "takes no flags"),
+        ("FROM a\nHEALTHCHECK NONE x\n", 2, "takes no arguments"),
+        ("FROM a\nRUN --mount=type=tmpfs true\n", 2, "cannot cover the root directory"),
         ("FROM a\nONBUILD ONBUILD RUN x\n", 2, "not allowed"),
         ("FROM a\nONBUILD FROM x\n", 2, "not allowed"),
         ("FROM a\nONBUILD RNU x\n", 2, "did you mean RUN?"),
@@ -100,4 +101,6 @@ fn an_unknown_target_gets_a_suggestion() {
     assert_eq!(error, "Dockerfile has no stage \"prodction\" to build\nhint: did you mean production?");
     let error = try_plan(text, &target("zzz")).unwrap_err().to_string();
     assert!(error.contains("its stages are production, final"), "{error}");
+    // As in Docker, a number is no name.
+    assert!(try_plan(text, &target("0")).is_err());
 }

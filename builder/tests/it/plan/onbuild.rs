@@ -40,8 +40,10 @@ fn a_trigger_can_need_further_images_and_stages() {
 
 #[test]
 fn a_stage_fires_the_triggers_of_the_stage_below_it() {
-    let plan =
-        plan("FROM a AS base\nONBUILD RUN x $Y\nONBUILD ENV A=1\nFROM base\nRUN y\nFROM 1\n", &super::target("1"));
+    let plan = plan(
+        "FROM a AS base\nONBUILD RUN x $Y\nONBUILD ENV A=1\nFROM base AS top\nRUN y\nFROM 1\n",
+        &super::target("top"),
+    );
     let base = &plan.stages[0];
     assert_eq!(base.config.config.on_build, ["RUN x $Y", "ENV A=1"]);
     assert!(base.steps.iter().all(|s| s.op == Op::Meta && s.created_by.is_none()));
