@@ -156,6 +156,27 @@ mod tests {
         }
     }
 
+    /// 100,000 of them would be the end of the stack.
+    #[test]
+    fn substitutions_inside_of_one_another_have_a_limit() {
+        let nested = |depth: usize| format!("{}x{}", "${a:-".repeat(depth), "}".repeat(depth));
+        assert_eq!(expand(&nested(100), &[]), Ok("x".to_owned()));
+        let fault = expand(&nested(100_000), &[]).unwrap_err();
+        assert!(
+            fault.message.contains("more than 100 substitutions"),
+            "{}",
+            &fault.message[fault.message.len() - 99..]
+        );
+        // Side by side they are as many as you like.
+        assert_eq!(expand(&"${a:-x}".repeat(10_000), &[]).unwrap().len(), 10_000);
+    }
+
+    #[test]
+    fn names_are_letters_and_digits_as_go_knows_them() {
+        let env = ["é=1", "٣=2", "a²=3", "Ⅷ=4"];
+        assert_eq!(expand("$é $٣ $a² $Ⅷ", &env), Ok("1 2 ² $Ⅷ".to_owned()));
+    }
+
     #[test]
     fn words_are_split_after_expansion_and_quotes_hold_them_together() {
         let env = Env::from_pairs(["PORTS=80 81", "Q=a b"]);

@@ -1,6 +1,9 @@
 //! Word splitting and variable expansion, with the rules of BuildKit's `frontend/dockerfile/shell/lex.go`.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 use super::error::Fault;
 use super::pattern::Pattern;
@@ -47,7 +50,8 @@ impl Lexer {
     }
 
     pub(crate) fn expand(&self, source: &str, env: &Env) -> Result<Expanded, Fault> {
-        let mut run = Run { lexer: self, env, chars: source.chars().collect(), at: 0, unset: BTreeSet::new() };
+        let chars = source.chars().collect();
+        let mut run = Run { lexer: self, env, chars, at: 0, depth: 0, unset: BTreeSet::new() };
         let (text, words) = run
             .until(None, self.raw_escapes)
             .map_err(|fault| Fault { message: format!("cannot expand {source:?}: {}", fault.message), ..fault })?;
@@ -55,11 +59,16 @@ impl Lexer {
     }
 }
 
+/// Each level takes a part of the stack.
+const MAX_DEPTH: usize = 100;
+
 struct Run<'a> {
     lexer: &'a Lexer,
     env: &'a Env,
     chars: Vec<char>,
     at: usize,
+    /// How many `${` are open.
+    depth: usize,
     unset: BTreeSet<String>,
 }
 
@@ -201,6 +210,18 @@ impl Run<'_> {
             });
         }
         self.at += 1;
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(Fault::new(format!("more than {MAX_DEPTH} substitutions are inside of one another"))
+                .hint("set one variable after the other"));
+        }
+        let value = self.braced();
+        self.depth -= 1;
+        value
+    }
+
+    /// What stands in `${...}`.
+    fn braced(&mut self) -> Result<String, Fault> {
         match self.peek() {
             None => return Err(Fault::new("missing '}'")),
             Some('{' | '}' | ':') => return Err(Fault::new("bad substitution")),
@@ -257,11 +278,10 @@ impl Run<'_> {
                     None => (false, word.as_str()),
                 };
                 let pattern = Pattern::parse(word)?;
-                Ok(if operator == '#' {
-                    pattern.trim_prefix(&value, longest)
-                } else {
-                    pattern.trim_suffix(&value, longest)
-                })
+                match operator {
+                    '#' => pattern.trim_prefix(&value, longest),
+                    _ => pattern.trim_suffix(&value, longest),
+                }
             }
         }
     }
@@ -277,14 +297,14 @@ impl Run<'_> {
             let slashes = if all { "//" } else { "/" };
             return Ok(format!("${{{name}{slashes}{pattern}/{replacement}}}"));
         }
-        Ok(Pattern::parse(&pattern)?.replace(&value.unwrap_or_default(), &replacement, all))
+        Pattern::parse(&pattern)?.replace(&value.unwrap_or_default(), &replacement, all)
     }
 
     fn name(&mut self) -> String {
         let mut name = String::new();
         while let Some(c) = self.peek() {
-            if name.is_empty() && c.is_numeric() {
-                while let Some(d) = self.peek().filter(|d| d.is_numeric()) {
+            if name.is_empty() && is_digit(c) {
+                while let Some(d) = self.peek().filter(|d| is_digit(*d)) {
                     self.at += 1;
                     name.push(d);
                 }
@@ -294,7 +314,7 @@ impl Run<'_> {
                 self.at += 1;
                 return c.to_string();
             }
-            if !c.is_alphanumeric() && c != '_' {
+            if !is_letter(c) && !is_digit(c) && c != '_' {
                 break;
             }
             self.at += 1;
@@ -310,6 +330,18 @@ impl Run<'_> {
         }
         value
     }
+}
+
+/// Go's `unicode.IsLetter`: fewer than Rust's alphabetic characters.
+fn is_letter(c: char) -> bool {
+    static LETTER: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^\p{L}$").expect("a category of Unicode"));
+    if c.is_ascii() { c.is_ascii_alphabetic() } else { LETTER.is_match(c.encode_utf8(&mut [0; 4])) }
+}
+
+/// Go's `unicode.IsDigit`: fewer than Rust's numeric characters.
+fn is_digit(c: char) -> bool {
+    static DIGIT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^\p{Nd}$").expect("a category of Unicode"));
+    if c.is_ascii() { c.is_ascii_digit() } else { DIGIT.is_match(c.encode_utf8(&mut [0; 4])) }
 }
 
 #[derive(Default)]

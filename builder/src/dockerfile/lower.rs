@@ -225,8 +225,7 @@ impl State<'_> {
 
     /// Runs `f` with the variables in sight and keeps the warnings about those that are not set.
     fn expand<T>(&mut self, at: Location, f: impl FnOnce(&mut Scope) -> Result<T, Fault>) -> Result<T, Fault> {
-        let env = self.env.clone();
-        let mut scope = Scope::new(self.graph.file.escape, &env);
+        let mut scope = Scope::new(self.graph.file.escape, &self.env);
         let result = f(&mut scope);
         let unset = scope.unset;
         warn::undefined(&mut self.warnings, "UndefinedVar", &unset, &self.build_args, &self.env, at);

@@ -1,4 +1,7 @@
-//! Shell patterns inside `${name#pattern}`: `*`, `?` and escapes, no brackets.
+//! Shell patterns inside `${name#pattern}`: `*`, `?` and escapes, no brackets. As in BuildKit (`convertShellPatternToRegex`) a
+//! pattern becomes a regular expression, so that a wildcard ends at a line's end and the time is linear.
+
+use regex::Regex;
 
 use super::error::Fault;
 
@@ -16,13 +19,13 @@ pub(crate) struct Pattern(Vec<Token>);
 impl Pattern {
     pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
         let mut tokens = Vec::new();
-        let mut chars = text.chars().peekable();
+        let mut chars = text.chars();
         while let Some(c) = chars.next() {
             tokens.push(match c {
                 '*' => Token::Star,
                 '?' => Token::Any,
                 '\\' => match chars.next() {
-                    // These two are escaped only to get past the lexer.
+                    // The first two are escaped only to get past the lexer.
                     Some(c @ ('}' | '/' | '*' | '?' | '\\')) => Token::Char(c),
                     other => {
                         let shown = other.map(String::from).unwrap_or_default();
@@ -35,68 +38,124 @@ impl Pattern {
         Ok(Pattern(tokens))
     }
 
-    pub(crate) fn trim_prefix(&self, value: &str, longest: bool) -> String {
-        let chars: Vec<char> = value.chars().collect();
-        match pick(self.ends(&chars, 0).into_iter(), longest) {
-            Some(end) => chars[end..].iter().collect(),
-            None => value.to_owned(),
-        }
+    pub(crate) fn trim_prefix(&self, value: &str, longest: bool) -> Result<String, Fault> {
+        let found = regex(self.0.iter(), longest, true)?.find(value).map_or(0, |found| found.end());
+        Ok(value[found..].to_owned())
     }
 
-    pub(crate) fn trim_suffix(&self, value: &str, longest: bool) -> String {
-        let chars: Vec<char> = value.chars().collect();
-        let starts = (0..=chars.len()).filter(|&start| self.ends(&chars, start).contains(&chars.len()));
-        match pick(starts, !longest) {
-            Some(start) => chars[..start].iter().collect(),
-            None => value.to_owned(),
-        }
+    /// As BuildKit, trims the prefix of what is turned round.
+    pub(crate) fn trim_suffix(&self, value: &str, longest: bool) -> Result<String, Fault> {
+        let turned: String = value.chars().rev().collect();
+        let found = regex(self.0.iter().rev(), longest, true)?.find(&turned).map_or(0, |found| found.end());
+        Ok(value[..value.len() - found].to_owned())
     }
 
-    pub(crate) fn replace(&self, value: &str, with: &str, all: bool) -> String {
-        let chars: Vec<char> = value.chars().collect();
+    pub(crate) fn replace(&self, value: &str, with: &str, all: bool) -> Result<String, Fault> {
+        let regex = regex(self.0.iter(), true, false)?;
         let mut out = String::new();
         let mut at = 0;
-        // An empty match right behind a match does not count, as in Go's regexp.
-        let mut last_end = None;
-        let mut done = false;
-        while at <= chars.len() {
-            let end = if done { None } else { self.ends(&chars, at).into_iter().max() };
-            match end {
-                Some(end) if end > at => {
-                    out.push_str(with);
-                    (at, last_end) = (end, Some(end));
-                    done = !all;
-                    continue;
-                }
-                Some(_) if last_end != Some(at) => {
-                    out.push_str(with);
-                    done = !all;
-                }
-                _ => {}
+        for found in regex.find_iter(value).take(if all { usize::MAX } else { 1 }) {
+            out.push_str(&value[at..found.start()]);
+            match all {
+                true => expand_template(&mut out, with, found.as_str()),
+                false => out.push_str(with),
             }
-            out.extend(chars.get(at));
-            at += 1;
+            at = found.end();
         }
-        out
-    }
-
-    /// Every place where a match that begins at `start` can end, in ascending order.
-    fn ends(&self, chars: &[char], start: usize) -> Vec<usize> {
-        let mut ends = vec![start];
-        for token in &self.0 {
-            ends = match token {
-                Token::Star => match ends.first() {
-                    Some(&first) => (first..=chars.len()).collect(),
-                    None => return ends,
-                },
-                Token::Any => ends.into_iter().filter(|&e| e < chars.len()).map(|e| e + 1).collect(),
-                Token::Char(c) => ends.into_iter().filter(|&e| chars.get(e) == Some(c)).map(|e| e + 1).collect(),
-            };
-        }
-        ends
+        out.push_str(&value[at..]);
+        Ok(out)
     }
 }
 
-fn pick(mut places: impl Iterator<Item = usize>, last: bool) -> Option<usize> {
-    if last { places.last() } else { places.next() }
+fn regex<'t>(tokens: impl Iterator<Item = &'t Token>, longest: bool, anchored: bool) -> Result<Regex, Fault> {
+    let mut text = String::from(if anchored { "^" } else { "" });
+    for token in tokens {
+        match token {
+            Token::Star if longest => text.push_str(".*"),
+            Token::Star => text.push_str(".*?"),
+            Token::Any => text.push('.'),
+            Token::Char(c) => text.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    Regex::new(&text).map_err(|_| Fault::new("the pattern of the substitution is too long"))
+}
+
+/// The replacement of `//` is a template of Go's `Regexp.Expand`, of which a pattern can only have `$0` and `$$`: other names
+/// are groups that are not there.
+fn expand_template(out: &mut String, template: &str, found: &str) {
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        if let Some(after) = after.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+            continue;
+        }
+        let word = |text: &str| text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+        let (name, next) = match after.strip_prefix('{') {
+            Some(braced) => {
+                let end = word(braced);
+                (&braced[..end], braced[end..].strip_prefix('}'))
+            }
+            None => after.split_at_checked(word(after)).map_or(("", None), |(name, next)| (name, Some(next))),
+        };
+        match next {
+            Some(next) if !name.is_empty() => {
+                if name.bytes().all(|digit| digit == b'0') {
+                    out.push_str(found);
+                }
+                rest = next;
+            }
+            // No name: the dollar sign is text.
+            _ => {
+                out.push('$');
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_end_at_the_end_of_a_line() {
+        let pattern = |text| Pattern::parse(text).unwrap();
+        assert_eq!(pattern("a*b").trim_prefix("a\nb", true).unwrap(), "a\nb");
+        assert_eq!(pattern("a?b").trim_prefix("a\nb", true).unwrap(), "a\nb");
+        assert_eq!(pattern("*").trim_suffix("a\nbc", true).unwrap(), "a\n");
+        assert_eq!(pattern("b*").replace("b1\nb2\n", "x", true).unwrap(), "x\nx\n");
+        assert_eq!(pattern("b*").replace("b1\nb2\n", "x", false).unwrap(), "x\nb2\n");
+    }
+
+    #[test]
+    fn a_replacement_of_all_is_a_template_and_one_of_the_first_is_not() {
+        let replaced = |with, all| Pattern::parse("b").unwrap().replace("abc", with, all).unwrap();
+        for (with, want) in [
+            ("$1", "ac"),
+            ("<$0>", "a<b>c"),
+            ("${0}1", "ab1c"),
+            ("$0x", "ac"),
+            ("$$1", "a$1c"),
+            ("$-", "a$-c"),
+            ("${", "a${c"),
+            ("$", "a$c"),
+        ] {
+            assert_eq!(replaced(with, true), want, "{with}");
+            assert_eq!(replaced(with, false), format!("a{with}c"));
+        }
+    }
+
+    /// It took the cube of this length before.
+    #[test]
+    fn long_values_take_no_long_time() {
+        let value = "ab".repeat(50_000);
+        let pattern = Pattern::parse("*a*b*c").unwrap();
+        assert_eq!(pattern.trim_suffix(&value, true).unwrap(), value);
+        assert_eq!(pattern.replace(&value, "", true).unwrap(), value);
+        assert_eq!(Pattern::parse("a?").unwrap().replace(&value, "x", true).unwrap().len(), 50_000);
+        assert!(Pattern::parse(&"?".repeat(1_000_000)).unwrap().trim_prefix("a", true).is_err());
+    }
 }
