@@ -123,7 +123,7 @@ fn zstd() {
         std::fs::rename(&dir, pending.upper()).expect("a move");
         let index = (*store.index(&layer).expect("an index")).clone();
         fresh.keep_layer(pending, index).expect("a layer");
-        let options = PackOptions { compression: Compression::Zstd, clamp: None };
+        let options = PackOptions { compression: Compression::Zstd, ..PackOptions::default() };
         let images = Images::new(fresh.clone());
         images.pack(&image, &options, &NoProgress).expect("an image");
         std::fs::rename(fresh.layer_dir(&layer), &dir).expect("a move");

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod adopt;
+mod annotate;
 pub mod archive;
 pub mod auth;
 mod client;
@@ -32,6 +33,7 @@ pub mod tarball;
 pub mod unpack;
 mod whole;
 
+pub use annotate::Annotations;
 pub use client::{Client, ClientOptions, Pulled, Pushed, install_tls};
 pub use compress::Compression;
 pub use error::{Error, RemoteError, Result, Trouble};

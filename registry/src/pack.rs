@@ -19,6 +19,8 @@ pub struct PackOptions {
     /// What new layers are compressed with. With zstd, layers that came from elsewhere in gzip stay as they are; with gzip, every
     /// layer is gzip.
     pub compression: Compression,
+    /// Compress layers anew that came from elsewhere in another compression.
+    pub force: bool,
     /// No time in a new layer or config is later than this (`SOURCE_DATE_EPOCH`). Layers that came from elsewhere stay as they are.
     pub clamp: Option<i64>,
 }
@@ -58,6 +60,7 @@ pub(crate) fn pack(store: &Store, image: &Image, options: &PackOptions, progress
         media_type: Some(OCI_MANIFEST.to_owned()),
         config: config.clone(),
         layers: layers.iter().map(|l| Descriptor::new(&l.media_type, l.digest, l.size)).collect(),
+        annotations: None,
     };
     let bytes = serde_json::to_vec(&manifest).map_err(shiplap_cache::Error::from)?;
     store.blobs().put(&bytes)?;
@@ -93,7 +96,7 @@ fn unchanged(store: &Store, image: &Image, options: &PackOptions) -> Result<Opti
     let config = ConfigFile::parse(&store.blobs().read(&manifest.config.digest)?, manifest.config.digest)?;
     let mut layers = Vec::new();
     for (layer, diff_id) in manifest.layers.iter().zip(config.diff_ids) {
-        if layer_type(&layer.media_type).is_none_or(|t| !acceptable(t, options.compression)) {
+        if layer_type(&layer.media_type).is_none_or(|t| !acceptable(t, options)) {
             return Ok(None);
         }
         layers.push(LayerBlob {
@@ -114,9 +117,9 @@ fn original_config(store: &Store, image: &Image, diff_ids: &[Digest]) -> Result<
     Ok(fits.then_some(bytes))
 }
 
-fn acceptable(media_type: &str, compression: Compression) -> bool {
-    match compression {
-        Compression::Zstd => matches!(media_type, LAYER_ZSTD | LAYER_GZIP),
+fn acceptable(media_type: &str, options: &PackOptions) -> bool {
+    match options.compression {
+        Compression::Zstd => media_type == LAYER_ZSTD || (media_type == LAYER_GZIP && !options.force),
         Compression::Gzip => media_type == LAYER_GZIP,
     }
 }
@@ -124,7 +127,7 @@ fn acceptable(media_type: &str, compression: Compression) -> bool {
 /// The blob of a layer: the one that it came as, the one that was made before, or a new one.
 fn pack_layer(store: &Store, id: &LayerId, options: &PackOptions, progress: &dyn Progress) -> Result<LayerBlob> {
     let original = origin::layer(store, id)?;
-    if let Some(blob) = original.as_ref().filter(|b| acceptable(&b.media_type, options.compression)) {
+    if let Some(blob) = original.as_ref().filter(|b| acceptable(&b.media_type, options)) {
         return Ok(blob.clone());
     }
     let media_type = options.compression.media_type();

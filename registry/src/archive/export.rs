@@ -53,7 +53,8 @@ fn named(manifest: &Descriptor, names: &[Reference]) -> Vec<Descriptor> {
     let with = |name: &Reference| {
         let tag = name.tag().map(|t| (REF_NAME.to_owned(), t.to_owned()));
         let full = (CONTAINERD_NAME.to_owned(), name.to_string());
-        Descriptor { annotations: Some(tag.into_iter().chain([full]).collect()), ..manifest.clone() }
+        let own = manifest.annotations.clone().unwrap_or_default();
+        Descriptor { annotations: Some(own.into_iter().chain(tag).chain([full]).collect()), ..manifest.clone() }
     };
     if names.is_empty() { vec![manifest.clone()] } else { names.iter().map(with).collect() }
 }
@@ -152,8 +153,13 @@ pub fn export_docker(store: &Store, packed: &Packed, names: &[Reference], out: i
     };
     files.insert(item.config.clone(), Content::Blob(config.digest, config.size));
     let media_type = Some(OCI_MANIFEST.to_owned());
-    let manifest = to_json(&Manifest { schema_version: 2, media_type, config, layers })?;
-    let descriptor = Descriptor::of(OCI_MANIFEST, &manifest);
+    let annotations = match Document::parse(&store.blobs().read(&packed.manifest.digest)?, packed.manifest.digest)? {
+        Document::Manifest(manifest) => manifest.annotations,
+        Document::Index(_) => None,
+    };
+    let manifest = to_json(&Manifest { schema_version: 2, media_type, config, layers, annotations })?;
+    let annotations = packed.manifest.annotations.clone();
+    let descriptor = Descriptor { annotations, ..Descriptor::of(OCI_MANIFEST, &manifest) };
     files.insert(blob_name(&descriptor.digest), Content::Bytes(manifest));
     files.insert("oci-layout".into(), Content::Bytes(LAYOUT.to_vec()));
     files.insert("index.json".into(), index(&descriptor, names)?);

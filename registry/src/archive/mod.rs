@@ -2,6 +2,7 @@
 
 mod docker;
 mod export;
+mod folder;
 mod layout;
 mod rootfs;
 mod source;
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 use shiplap_cache::{Digest, ImageId};
 
 pub use export::{export_docker, export_layout, export_layout_tar, export_rootfs};
+pub use folder::export_folder;
 use source::Source;
 
 use crate::{Error, Images, Platform, Reference, Result};

@@ -27,7 +27,8 @@ pub struct Pushed {
 }
 
 impl Client {
-    /// Pushes a manifest or index and everything that it names under a tag, and reads the tag back.
+    /// Pushes a manifest or index and everything that it names under a tag, and reads the tag back. A name that is the manifest's digest, and
+    /// no tag, makes none.
     ///
     /// A release's tag is made if it is absent. When it is there for the same digest that is fine; for another it is an error; and when the
     /// look-up fails nothing is pushed.
@@ -36,14 +37,14 @@ impl Client {
     /// [`Error::TagExists`], [`Error::NotWhole`], or the registry cannot be reached or refuses.
     pub async fn push(&self, images: &Images, manifest: &Digest, reference: &Reference) -> Result<Pushed> {
         let repository = reference.repository();
-        let Some(tag) = reference.tag() else {
-            return Err(Error::BadTag { repository: Box::new(repository.clone()), tag: String::new() });
+        let bad = |tag: &str| Error::BadTag { repository: Box::new(repository.clone()), tag: tag.to_owned() };
+        let target = match reference.tag() {
+            Some(tag) => repository.tagged(tag).map_err(|_| bad(tag))?,
+            None if reference.digest() == Some(*manifest) => reference.clone(),
+            None => return Err(bad("")),
         };
-        let target = repository
-            .tagged(tag)
-            .map_err(|_| Error::BadTag { repository: Box::new(repository.clone()), tag: tag.into() })?;
         images.check_whole(manifest, false)?;
-        if ReleaseTag::is_release(tag)
+        if target.tag().is_some_and(ReleaseTag::is_release)
             && let Some(existing) = self.resolve(&target).await?
         {
             return match existing == *manifest {

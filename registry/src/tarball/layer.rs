@@ -43,13 +43,24 @@ pub fn write_layer(out: impl Write, dir: &Path, index: &LayerIndex, clamp: Optio
 /// As [`write_layer`].
 pub fn write_tree(out: impl Write, store: &Store, tree: &Tree, clamp: Option<i64>) -> Result<()> {
     let mut writer = Writer::new(out);
+    each_entry(store, tree, |dir, layer, entry| write_entry(&mut writer, dir, layer, entry, clamp))?;
+    writer.finish().at("write", Path::new("the tar"))?;
+    Ok(())
+}
+
+/// Goes through a whole tree, parents first: the directory of the layer that has an entry, the layer, the entry. The `link` of a file names
+/// the first of its names that came by.
+pub(crate) fn each_entry(
+    store: &Store,
+    tree: &Tree,
+    mut take: impl FnMut(&Path, LayerId, &Entry) -> Result<()>,
+) -> Result<()> {
     let root = tree.find(&TreePath::root());
     // Several names of one file in one layer; the first that is still to be seen becomes the file.
     let mut first: HashMap<(usize, TreePath), TreePath> = HashMap::new();
     for found in root.into_iter().chain(tree.walk(&TreePath::root())) {
         let mut entry = tree.entry(found);
         let id = tree.layers()[found.layer].id();
-        let dir = store.layer_dir(&id);
         if let Layered::File { link, .. } = &mut entry.kind {
             let file = link.take().unwrap_or_else(|| entry.path.clone());
             match first.entry((found.layer, file)) {
@@ -57,9 +68,8 @@ pub fn write_tree(out: impl Write, store: &Store, tree: &Tree, clamp: Option<i64
                 std::collections::hash_map::Entry::Vacant(new) => drop(new.insert(entry.path.clone())),
             }
         }
-        write_entry(&mut writer, &dir, id, &entry, clamp)?;
+        take(&store.layer_dir(&id), id, &entry)?;
     }
-    writer.finish().at("write", Path::new("the tar"))?;
     Ok(())
 }
 
@@ -125,27 +135,43 @@ fn write_file<W: Write>(
     head: &Head,
     hash: ContentHash,
 ) -> Result<()> {
-    let damaged = |why| Error::DamagedLayer { layer, path: entry.path.clone(), why };
-    let file = match File::open(at) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(damaged("it is gone")),
-        Err(e) => return Err(e).at("read", at),
-    };
-    // The length decides what the header says; a file that has another is found before anything of it is written.
-    if file.metadata().at("read", at)?.len() != head.size {
-        return Err(damaged("it has another size"));
-    }
-    let mut contents = Checked { file, hasher: blake3::Hasher::new() };
+    let mut contents = Checked::open(at, layer, entry, head.size)?;
     match writer.entry(head, &mut contents) {
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged("it became shorter")),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+            return Err(Error::DamagedLayer { layer, path: entry.path.clone(), why: "it became shorter" });
+        }
         written => written.at("pack", at)?,
     }
-    if contents.hasher.finalize().as_bytes() == hash.as_bytes() { Ok(()) } else { Err(damaged("its contents changed")) }
+    contents.end(layer, entry, hash)
 }
 
-struct Checked {
+/// A file of a layer, compared with the index while it is read.
+pub(crate) struct Checked {
     file: File,
     hasher: blake3::Hasher,
+}
+
+impl Checked {
+    pub(crate) fn open(at: &Path, layer: LayerId, entry: &Entry, size: u64) -> Result<Self> {
+        let damaged = |why| Error::DamagedLayer { layer, path: entry.path.clone(), why };
+        let file = match File::open(at) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(damaged("it is gone")),
+            Err(e) => return Err(e).at("read", at),
+        };
+        // The length decides what is said of it first; a file that has another is found before anything of it is written.
+        if file.metadata().at("read", at)?.len() != size {
+            return Err(damaged("it has another size"));
+        }
+        Ok(Self { file, hasher: blake3::Hasher::new() })
+    }
+
+    /// After the last byte.
+    pub(crate) fn end(self, layer: LayerId, entry: &Entry, hash: ContentHash) -> Result<()> {
+        let same = self.hasher.finalize().as_bytes() == hash.as_bytes();
+        let why = "its contents changed";
+        if same { Ok(()) } else { Err(Error::DamagedLayer { layer, path: entry.path.clone(), why }) }
+    }
 }
 
 impl Read for Checked {

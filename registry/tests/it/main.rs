@@ -3,6 +3,7 @@
 mod archives;
 mod fake;
 mod fixture;
+mod folder;
 mod odd;
 mod packing;
 mod peers;

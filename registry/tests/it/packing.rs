@@ -13,7 +13,7 @@ fn pack(home: &crate::fixture::Home, options: PackOptions) -> shiplap_registry::
 #[test]
 fn equal_files_in_two_stores_have_one_digest() {
     for compression in [Compression::Zstd, Compression::Gzip] {
-        let options = PackOptions { compression, clamp: None };
+        let options = PackOptions { compression, ..PackOptions::default() };
         let (a, b) = (pack(&home(), options), pack(&home(), options));
         assert_eq!(a.manifest.digest, b.manifest.digest, "{compression:?}");
     }
@@ -22,7 +22,7 @@ fn equal_files_in_two_stores_have_one_digest() {
 #[test]
 fn what_was_packed_before_does_not_change_the_digest() {
     let gzip_first = home();
-    let gzip = PackOptions { compression: Compression::Gzip, clamp: None };
+    let gzip = PackOptions { compression: Compression::Gzip, ..PackOptions::default() };
     pack(&gzip_first, gzip);
     let zstd = pack(&gzip_first, PackOptions::default());
     assert_eq!(zstd.manifest, pack(&home(), PackOptions::default()).manifest);

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use shiplap_registry::{Client, ClientOptions, Compression, Error, Event, NoProgress, PackOptions, Platform, Trouble};
+use shiplap_registry::{
+    Annotations, Client, ClientOptions, Compression, Error, Event, NoProgress, PackOptions, Platform, Trouble,
+};
 
 use crate::fixture::{client, home};
 use crate::server::Server;
@@ -64,7 +66,7 @@ async fn a_gzip_base_keeps_its_blobs_under_a_zstd_build() {
     let server = Server::start();
     let (here, there) = (home(), home());
     let (image, _) = here.image();
-    let gzip = PackOptions { compression: Compression::Gzip, clamp: None };
+    let gzip = PackOptions { compression: Compression::Gzip, ..PackOptions::default() };
     let packed = here.images.pack(&image, &gzip, &NoProgress).unwrap();
     let tag = server.repository("base").tagged("12").unwrap();
     client().push(&here.images, &packed.manifest.digest, &tag).await.unwrap();
@@ -72,9 +74,39 @@ async fn a_gzip_base_keeps_its_blobs_under_a_zstd_build() {
 
     let mut built = there.images.load(&pulled.image).unwrap();
     built.layers.push(there.layer(&shiplap_cache::Tree::default(), |at| std::fs::write(at.join("new"), "1").unwrap()));
-    let built = there.images.pack(&built, &PackOptions::default(), &NoProgress).unwrap();
-    assert_eq!(built.layers[..2], packed.layers[..]);
-    assert!(built.layers[2].media_type.ends_with("+zstd"));
+    let zstd = there.images.pack(&built, &PackOptions::default(), &NoProgress).unwrap();
+    assert_eq!(zstd.layers[..2], packed.layers[..]);
+    assert!(zstd.layers[2].media_type.ends_with("+zstd"));
+    let force = PackOptions { force: true, ..PackOptions::default() };
+    let forced = there.images.pack(&built, &force, &NoProgress).unwrap();
+    assert!(forced.layers.iter().all(|layer| layer.media_type.ends_with("+zstd")));
+    assert_eq!(forced.config, zstd.config, "the same files");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_with_notes_is_pushed_by_its_digest() {
+    let server = Server::start();
+    let (here, there) = (home(), home());
+    let (image, packed) = here.packed();
+    let note = |name: &str| [(name.to_owned(), "ada".to_owned())].into_iter().collect();
+    let annotations = Annotations { manifest: note("author"), descriptor: note("seen-by") };
+    let noted = here.images.annotate(packed.clone(), &annotations).unwrap();
+    assert_ne!(noted.manifest.digest, packed.manifest.digest);
+    assert_eq!(noted.manifest.annotations, Some(annotations.descriptor.clone()));
+    assert_eq!((&noted.config, &noted.layers), (&packed.config, &packed.layers));
+    assert_eq!(here.images.annotate(noted.clone(), &annotations).unwrap().manifest, noted.manifest);
+
+    let repository = server.repository("x");
+    let pinned = repository.with_digest(noted.manifest.digest);
+    client().push(&here.images, &noted.manifest.digest, &pinned).await.unwrap();
+    let pulled = client().pull(&there.images, &pinned, &platform()).await.unwrap();
+    assert_eq!(there.images.load(&pulled.image).unwrap(), image);
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&there.store().blobs().read(&noted.manifest.digest).unwrap()).unwrap();
+    assert_eq!(manifest["annotations"], serde_json::json!({"author": "ada"}));
+    assert_eq!(client().resolve(&repository.tagged("latest").unwrap()).await.unwrap(), None, "no tag was made");
+    let other = repository.with_digest(packed.manifest.digest);
+    assert!(client().push(&here.images, &noted.manifest.digest, &other).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
