@@ -108,7 +108,7 @@ fn pflag_switch(arg: Arg) -> Arg {
 }
 
 /// The words of Go's `strconv.ParseBool`.
-fn go_bool(text: &str) -> Result<bool, &'static str> {
+pub fn go_bool(text: &str) -> Result<bool, &'static str> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),

@@ -9,20 +9,23 @@ use shiplap_builder::build::{BuildError, Built, Forecast, Outcome, Request, Step
 use shiplap_cache::ImageId;
 use shiplap_manifests::config::Image;
 use shiplap_manifests::names::ImageName;
-use shiplap_registry::{Compression, Images, PackOptions, Reference};
+use shiplap_registry::{Images, Reference};
 
 use crate::app::App;
 use crate::failure::{Failure, Kind, Result, build_failure};
 use crate::output;
 use crate::release_images::request;
 
+mod annotations;
 mod fields;
 pub mod flags;
 mod outputs;
+pub mod packing;
 pub mod secrets;
 mod steps;
 
 pub use flags::Flags;
+use outputs::{OutputFlags, Outputs};
 
 /// Build an image from a directory, or the images of an instance
 ///
@@ -39,6 +42,8 @@ pub struct Args {
     image: Vec<ImageName>,
     #[command(flatten)]
     flags: Flags,
+    #[command(flatten)]
+    outputs: OutputFlags,
 }
 
 /// What to build: a directory, or images of an instance.
@@ -131,6 +136,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let images = app.images()?;
     let began = std::time::Instant::now();
     let mut reports = Vec::new();
+    let mut to_stdout = true;
     match what(app, args.what.as_deref())? {
         What::Directory(context) => {
             if let Some(image) = args.image.first() {
@@ -139,17 +145,17 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
                     format!("--image {image} goes with an instance, not with a directory"),
                 ));
             }
-            // What is wrong with names and outputs is said before a long build, not after it.
-            let names = references(&args.flags.tag)?;
-            outputs::check(&args.flags, &names)?;
             let request = args.flags.request(&context)?;
+            let outputs = Outputs::of(app, &args.outputs, &args.flags.tag, &request.options.platform)?;
             let built = build(app, &images, request, None).await?;
-            name(&images, &built, &names)?;
-            outputs::write(app, &images, &args.flags, &built, &names).await?;
-            reports.push(report(None, built, &names));
+            name(&images, &built, &outputs.names)?;
+            outputs.write(app, &images, &built).await?;
+            to_stdout = !outputs.use_stdout();
+            reports.push(report(None, built, &outputs.names));
         }
         What::Instance(name) => {
             args.flags.refuse_for_instance()?;
+            flags::refuse(&args.outputs.of_directories())?;
             let config = app.need_config()?;
             let (instance_name, instance) = config.instance(&name)?;
             for image in &args.image {
@@ -161,26 +167,30 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
             }
             let wanted = |(name, _): &(&ImageName, &Image)| args.image.is_empty() || args.image.contains(name);
             let chosen: Vec<_> = instance.image.iter().filter(wanted).collect();
-            if args.flags.iidfile.is_some() && chosen.len() != 1 {
-                let message = format!("--iidfile takes the id of one image, and this builds {}", chosen.len());
+            let files = [("--iidfile", &args.outputs.iidfile), ("--metadata-file", &args.outputs.metadata_file)];
+            if let Some((flag, _)) = files.iter().find(|(_, file)| file.is_some() && chosen.len() != 1) {
+                let message = format!("{flag} tells of one image, and this builds {}", chosen.len());
                 return Err(Failure::new(Kind::Usage, message).hint("choose one with --image"));
             }
             let several = instance.image.len() > 1;
             for (image, settings) in chosen {
                 let request = args.flags.adjust(request(&config, settings)?)?;
+                let platform = request.options.platform.clone();
                 let built = build(app, &images, request, several.then_some(image.as_str())).await?;
-                let names = references(&[local_name(instance_name, image)])?;
-                self::name(&images, &built, &names)?;
-                reports.push(report(Some(image.clone()), built, &names));
+                let name = local_name(instance_name, image);
+                let outputs = Outputs::of(app, &args.outputs, &[name], &platform)?;
+                self::name(&images, &built, &outputs.names)?;
+                outputs.write(app, &images, &built).await?;
+                reports.push(report(Some(image.clone()), built, &outputs.names));
             }
         }
     }
     app.progress.finish();
-    if let (Some(path), Some(report)) = (&args.flags.iidfile, reports.first()) {
+    if let (Some(path), Some(report)) = (&args.outputs.iidfile, reports.first()) {
         std::fs::write(path, report.id.to_string())
             .map_err(|e| Failure::new(Kind::Failed, format!("cannot write {}: {e}", path.display())))?;
     }
-    show(app, args, &reports, began.elapsed().as_millis() as u64)?;
+    show(app, &args.outputs, &reports, to_stdout, began.elapsed().as_millis() as u64)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -221,10 +231,6 @@ impl DockerfilePlace {
     }
 }
 
-fn references(tags: &[String]) -> Result<Vec<Reference>> {
-    tags.iter().map(|tag| Ok(tag.parse()?)).collect()
-}
-
 fn name(images: &Images, built: &Built, names: &[Reference]) -> Result<()> {
     for name in names {
         images.name(name, &built.id)?;
@@ -246,13 +252,15 @@ fn report(image: Option<ImageName>, built: Built, names: &[Reference]) -> Report
     }
 }
 
-fn show(app: &App, args: &Args, reports: &[Report], millis: u64) -> Result<()> {
+fn show(app: &App, flags: &OutputFlags, reports: &[Report], to_stdout: bool, millis: u64) -> Result<()> {
     if app.global.json {
         return output::json(&BTreeMap::from([("images", reports)]));
     }
+    // Where the image itself went there, no word goes between.
+    let line = |text: &str| if to_stdout { output::line(text) } else { eprintln!("{text}") };
     for report in reports {
-        if args.flags.quiet {
-            output::line(&report.id.to_string());
+        if flags.quiet {
+            line(&report.id.to_string());
             continue;
         }
         for warning in &report.warnings {
@@ -261,27 +269,10 @@ fn show(app: &App, args: &Args, reports: &[Report], millis: u64) -> Result<()> {
         }
         let name = report.names.first().cloned().unwrap_or_else(|| "no name".to_owned());
         let reused = report.cached + report.reused;
-        output::line(&format!("{}  {name}  {reused} steps reused, {} run", report.id.short(), report.ran));
+        line(&format!("{}  {name}  {reused} steps reused, {} run", report.id.short(), report.ran));
     }
-    if !args.flags.quiet {
+    if !flags.quiet {
         eprintln!("built in {}", output::duration(millis));
     }
     Ok(())
-}
-
-/// How images are packed.
-pub fn pack_options(compression: Option<shiplap_manifests::config::Compression>) -> Result<PackOptions> {
-    use shiplap_manifests::config::Compression as Wanted;
-    let compression = match compression.unwrap_or_default() {
-        Wanted::Zstd => Compression::Zstd,
-        Wanted::Gzip => Compression::Gzip,
-    };
-    // https://reproducible-builds.org/specs/source-date-epoch/
-    let clamp = match std::env::var("SOURCE_DATE_EPOCH") {
-        Err(_) => None,
-        Ok(text) => Some(text.parse().map_err(|_| {
-            Failure::new(Kind::Usage, format!("SOURCE_DATE_EPOCH is `{text}`, not a number of seconds"))
-        })?),
-    };
-    Ok(PackOptions { compression, clamp })
 }

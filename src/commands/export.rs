@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use shiplap_registry::{Image, Images, PackOptions, Reference, archive};
+use shiplap_registry::{Image, Images, Packed, Reference, archive};
 
 use crate::app::App;
-use crate::commands::build::flags::CompressionKind;
-use crate::commands::build::pack_options;
+use crate::commands::build::packing::{CompressionKind, Packing};
 use crate::failure::{Failure, Kind, Result};
 use crate::output;
 
@@ -46,8 +45,8 @@ pub enum Format {
 pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let images = app.images()?;
     let image = find(&images, &args.name)?;
-    let options = pack_options(args.compression.map(CompressionKind::config))?;
-    write(app, &images, &image, std::slice::from_ref(&args.name), args.format, &options, &args.dest)?;
+    let packing = Packing::plain(args.compression)?;
+    write(app, &images, &image, std::slice::from_ref(&args.name), args.format, &packing, &args.dest)?;
     app.progress.finish();
     if args.dest.as_os_str() != "-" {
         output::line(&args.dest.display().to_string());
@@ -64,31 +63,34 @@ pub fn find(images: &Images, name: &Reference) -> Result<Image> {
     }
 }
 
-/// Writes an image in a format. A file is there whole or not at all.
+/// Writes an image in a format, and says how it was packed, where it was. A file is there whole or not at all.
 pub fn write(
     app: &App,
     images: &Images,
     image: &Image,
     names: &[Reference],
     format: Format,
-    options: &PackOptions,
+    packing: &Packing,
     dest: &Path,
-) -> Result<()> {
+) -> Result<Option<Packed>> {
     let store = images.store();
-    if format == Format::OciLayout {
-        let packed = images.pack(image, options, &*app.progress)?;
-        return Ok(archive::export_layout(store, &packed, names, dest)?);
-    }
-    let to = |out: &mut dyn Write| -> Result<()> {
-        match format {
-            Format::Rootfs => archive::export_rootfs(store, image, options.clamp, out)?,
-            Format::DockerArchive => {
-                archive::export_docker(store, &images.pack(image, options, &*app.progress)?, names, out)?;
-            }
-            _ => archive::export_layout_tar(store, &images.pack(image, options, &*app.progress)?, names, out)?,
-        }
-        Ok(())
+    let packed = match format {
+        Format::Rootfs => None,
+        _ => Some(packing.pack(app, images, image)?),
     };
+    let to = |out: &mut dyn Write| match (&packed, format) {
+        (None, _) => archive::export_rootfs(store, image, packing.options.clamp, out),
+        (Some(packed), Format::DockerArchive) => archive::export_docker(store, packed, names, out),
+        (Some(packed), _) => archive::export_layout_tar(store, packed, names, out),
+    };
+    match &packed {
+        Some(packed) if format == Format::OciLayout => archive::export_layout(store, packed, names, dest)?,
+        _ => write_file(dest, |out| Ok(to(out)?))?,
+    }
+    Ok(packed)
+}
+
+fn write_file(dest: &Path, to: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let failed = |e: std::io::Error| Failure::new(Kind::Failed, format!("cannot write {}: {e}", dest.display()));
     if dest.as_os_str() == "-" {
         let mut out = std::io::stdout().lock();

@@ -6,8 +6,7 @@ use shiplap_registry::Reference;
 
 use super::export::find;
 use crate::app::App;
-use crate::commands::build::flags::CompressionKind;
-use crate::commands::build::pack_options;
+use crate::commands::build::packing::{CompressionKind, Packing};
 use crate::failure::Result;
 use crate::output;
 
@@ -31,10 +30,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let digest = match images.tag_digest(&args.name)? {
         // What was released is pushed as it is.
         Some(digest) => digest,
-        None => {
-            let options = pack_options(args.compression.map(CompressionKind::config))?;
-            images.pack(&find(&images, &args.name)?, &options, &*app.progress)?.manifest.digest
-        }
+        None => Packing::plain(args.compression)?.pack(app, &images, &find(&images, &args.name)?)?.manifest.digest,
     };
     let target = args.other.as_ref().unwrap_or(&args.name);
     let pushed = app.client().push(&images, &digest, target).await?;

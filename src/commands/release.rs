@@ -78,7 +78,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
 
     let mut built =
         Built { images: Vec::new(), inputs: BTreeMap::new(), steps: StepSummary::default(), migrations: None };
-    let options = build::pack_options(Some(config.build.compression))?;
+    let options = build::packing::pack_options(Some(config.build.compression))?;
     let client = app.client();
     let mut pushed_bytes = 0;
     let mut packed = Vec::new();

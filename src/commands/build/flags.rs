@@ -73,21 +73,6 @@ pub struct Flags {
     /// Say why each step that runs does
     #[arg(long)]
     pub explain: bool,
-    /// Push the image under its names
-    #[arg(long)]
-    pub push: bool,
-    /// Write the image to a file: type=oci|docker|tar,dest=FILE
-    #[arg(short, long, value_name = "SPEC")]
-    pub output: Vec<String>,
-    /// How layers are compressed when the image is packed
-    #[arg(long, value_name = "KIND")]
-    pub compression: Option<CompressionKind>,
-    /// Write the image's id to a file
-    #[arg(long, value_name = "FILE")]
-    pub iidfile: Option<PathBuf>,
-    /// Print only the image's id
-    #[arg(short, long)]
-    pub quiet: bool,
 }
 
 /// `--network`.
@@ -100,24 +85,6 @@ pub enum NetworkMode {
     Host,
     /// Loopback only
     None,
-}
-
-/// `--compression`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CompressionKind {
-    /// Small and fast; engines since Docker 23 and containerd 1.5 read it
-    Zstd,
-    /// For older engines
-    Gzip,
-}
-
-impl CompressionKind {
-    pub fn config(self) -> shiplap_manifests::config::Compression {
-        match self {
-            Self::Zstd => shiplap_manifests::config::Compression::Zstd,
-            Self::Gzip => shiplap_manifests::config::Compression::Gzip,
-        }
-    }
 }
 
 /// A value that a flag does not take.
@@ -198,16 +165,8 @@ impl Flags {
             ("--secret", !self.secret.is_empty()),
             ("--platform", !self.platform.is_empty()),
             ("--label", !self.label.is_empty()),
-            ("--push", self.push),
-            ("--output", !self.output.is_empty()),
         ];
-        match given.into_iter().find(|(_, given)| *given) {
-            Some((flag, _)) => {
-                Err(Failure::new(Kind::Usage, format!("{flag} goes with a directory, not with an instance"))
-                    .hint("for an instance it stands in shiplap.toml; `shiplap release` tags and pushes"))
-            }
-            None => Ok(()),
-        }
+        refuse(&given)
     }
 
     /// The one platform to build for.
@@ -246,6 +205,17 @@ impl Flags {
             }
         }
         Ok(args)
+    }
+}
+
+/// An error about the first flag that was given, none of which goes with an instance.
+pub fn refuse(flags: &[(&str, bool)]) -> Result<()> {
+    match flags.iter().find(|(_, given)| *given) {
+        Some((flag, _)) => {
+            Err(Failure::new(Kind::Usage, format!("{flag} goes with a directory, not with an instance"))
+                .hint("for an instance it stands in shiplap.toml; `shiplap release` tags and pushes"))
+        }
+        None => Ok(()),
     }
 }
 

@@ -1,56 +1,241 @@
-//! `--push` and `--output`.
+//! Where a build's image goes: `--output`, `--push`, `--load`, and what is written about it.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod metadata;
+mod spec;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 
 use shiplap_builder::build::Built;
-use shiplap_registry::{Images, Reference};
+use shiplap_builder::plan::Platform;
+use shiplap_registry::archive::export_folder;
+use shiplap_registry::{Images, Packed, Reference};
 
-use super::fields::fields;
-use super::flags::Flags;
-use super::pack_options;
+use super::annotations::{self, Annotation};
+use super::packing::{CompressionKind, Packing, pack_options};
 use crate::app::App;
-use crate::commands::export::{self, Format};
+use crate::commands::export;
 use crate::failure::{Failure, Kind, Result};
+use crate::output;
+use spec::{Output, To};
 
-/// Where an output goes, and in which format.
-fn parse(output: &str) -> Result<(Format, PathBuf)> {
-    let fields: BTreeMap<String, String> = fields("--output", output)?.into_iter().collect();
-    let expected = || Failure::new(Kind::Usage, format!("--output {output}: expected type=oci|docker|tar,dest=FILE"));
-    let dest = fields.get("dest").ok_or_else(expected)?;
-    let format = match fields.get("type").map(String::as_str) {
-        Some("oci") => Format::OciArchive,
-        Some("docker") => Format::DockerArchive,
-        Some("tar") => Format::Rootfs,
-        _ => return Err(expected()),
-    };
-    Ok((format, dest.into()))
+/// What becomes of the image.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Output options")]
+pub struct OutputFlags {
+    /// Push the image under its names
+    #[arg(long)]
+    pub push: bool,
+    /// Keep the image in the store, under its names: what happens without it too
+    #[arg(long)]
+    pub load: bool,
+    /// Take the image elsewhere: a folder for its files, `-` for a tar of them, or
+    /// type=local|tar|oci|docker|image|registry|cacheonly[,dest=FILE][,KEY=VALUE]; can be given several times
+    #[arg(short, long, value_name = "SPEC")]
+    pub output: Vec<String>,
+    /// How layers are compressed when the image is packed
+    #[arg(long, value_name = "KIND")]
+    pub compression: Option<CompressionKind>,
+    /// A note in the image's manifest; `manifest-descriptor:` before the name puts it where an index names the manifest
+    #[arg(long, value_name = "NAME=TEXT")]
+    pub annotation: Vec<String>,
+    /// Write the image's id to a file
+    #[arg(long, value_name = "FILE")]
+    pub iidfile: Option<PathBuf>,
+    /// Write the image's digests and names to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub metadata_file: Option<PathBuf>,
+    /// Print only the image's id
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
-/// Says what is wrong with the flags, before anything is built.
-pub fn check(flags: &Flags, names: &[Reference]) -> Result<()> {
-    if flags.push && names.is_empty() {
-        return Err(Failure::new(Kind::Usage, "--push needs a name").hint("give one with -t REGISTRY/NAME:TAG"));
+impl OutputFlags {
+    /// Says what does not go with an instance, if it was given.
+    pub fn of_directories(&self) -> [(&'static str, bool); 4] {
+        [
+            ("--push", self.push),
+            ("--load", self.load),
+            ("--output", !self.output.is_empty()),
+            ("--annotation", !self.annotation.is_empty()),
+        ]
     }
-    flags.output.iter().try_for_each(|output| parse(output).map(drop))
 }
 
-/// Takes the image where the flags say.
-pub async fn write(app: &App, images: &Images, flags: &Flags, built: &Built, names: &[Reference]) -> Result<()> {
-    if !flags.push && flags.output.is_empty() {
-        return Ok(());
+/// What becomes of one image, worked out before it is built.
+pub struct Outputs {
+    all: Vec<(Output, Packing)>,
+    /// The names that it gets in the store.
+    pub names: Vec<Reference>,
+    /// The names that it goes to registries by.
+    pushed: Vec<Reference>,
+    metadata: Option<PathBuf>,
+}
+
+impl Outputs {
+    /// Reads the flags. What is wrong with them is said before a long build, not after it.
+    pub fn of(app: &App, flags: &OutputFlags, tags: &[String], platform: &Platform) -> Result<Self> {
+        let mut given: Vec<Output> = flags.output.iter().map(|text| Output::parse(text)).collect::<Result<_>>()?;
+        if flags.push && !given.iter().any(|output| matches!(output.to, To::Registry { .. })) {
+            match given.iter_mut().find(|output| output.to == To::Store) {
+                Some(output) => output.to = To::Registry { by_digest: false },
+                None => given.push(Output::plain(To::Registry { by_digest: false })),
+            }
+        }
+        if given.is_empty() || flags.load {
+            given.push(Output::plain(To::Store));
+        }
+        check_places(app, &given)?;
+        for file in [&flags.metadata_file, &flags.iidfile].into_iter().flatten() {
+            check_folder(file)?;
+        }
+        let mut annotations = Vec::new();
+        for text in &flags.annotation {
+            annotations.extend(Annotation::of_flag(text)?);
+        }
+        let mut names = tags.to_vec();
+        if names.is_empty() {
+            names = given.iter().flat_map(|output| output.names.clone()).collect();
+            names.dedup();
+        }
+        let by_digest = given.iter().any(|output| output.to == To::Registry { by_digest: true });
+        let names: Vec<Reference> = names.iter().map(|name| reference(name, by_digest)).collect::<Result<_>>()?;
+        if names.is_empty() && given.iter().any(|output| matches!(output.to, To::Registry { .. })) {
+            let flag = if flags.push { "--push" } else { "--output" };
+            return Err(Failure::new(Kind::Usage, format!("{flag} needs a name to push the image under"))
+                .hint("give one with -t REGISTRY/NAME:TAG"));
+        }
+        let packing = |output: &Output| -> Result<Packing> {
+            let options = pack_options(output.compression.or(flags.compression).map(CompressionKind::config))?;
+            let options = shiplap_registry::PackOptions { force: output.force_compression, ..options };
+            let annotations = annotations::collect(annotations.iter().chain(&output.annotations), platform);
+            Ok(Packing { options, annotations })
+        };
+        let all: Vec<(Output, Packing)> =
+            given.into_iter().map(|output| packing(&output).map(|packing| (output, packing))).collect::<Result<_>>()?;
+        let outputs = Self {
+            // An image that is only built for the cache has no name to be found by.
+            names: if all.iter().all(|(output, _)| output.to == To::Cache) { Vec::new() } else { names.clone() },
+            all,
+            pushed: names,
+            metadata: flags.metadata_file.clone(),
+        };
+        outputs.remark(flags);
+        Ok(outputs)
     }
-    let options = pack_options(flags.compression.map(super::flags::CompressionKind::config))?;
-    if flags.push {
-        let packed = images.pack(&built.image, &options, &*app.progress)?;
-        let client = app.client();
-        for name in names {
-            client.push(images, &packed.manifest.digest, name).await?;
+
+    /// Says what has no effect.
+    fn remark(&self, flags: &OutputFlags) {
+        if flags.quiet {
+            return;
+        }
+        if flags.load {
+            output::note(
+                "--load: the image stays in shiplap's own store; \
+                 `shiplap export NAME - --format docker-archive | docker load` gives it to a Docker engine",
+            );
+        }
+        let packs = self.metadata.is_some() || self.all.iter().any(|(output, _)| output.packs());
+        let noted = self.all.iter().any(|(_, packing)| !packing.annotations.is_empty());
+        if noted && !packs {
+            output::note(
+                "annotations stand in a manifest, and this build makes none: --push, --output type=oci and \
+                 --metadata-file do",
+            );
+        }
+        let compression = |output: &Output| output.compression.is_some() || output.force_compression;
+        if self.all.iter().any(|(output, _)| compression(output)) && !packs {
+            output::note(
+                "layers are compressed when the image is packed, and this build does not: \
+                 `shiplap push --compression` and --push do",
+            );
         }
     }
-    for output in &flags.output {
-        let (format, dest) = parse(output)?;
-        export::write(app, images, &built.image, names, format, &options, &dest)?;
+
+    /// Whether one of them takes standard output.
+    pub fn use_stdout(&self) -> bool {
+        self.all.iter().any(|(output, _)| output.is_stdout())
+    }
+
+    /// Takes the image where it is to go.
+    pub async fn write(&self, app: &App, images: &Images, built: &Built) -> Result<()> {
+        let mut last = None;
+        for (output, packing) in &self.all {
+            match &output.to {
+                To::Cache => {}
+                To::Store if self.metadata.is_some() => last = Some(packing.pack(app, images, &built.image)?),
+                To::Store => {}
+                To::Registry { by_digest } => {
+                    let packed = packing.pack(app, images, &built.image)?;
+                    self.push(app, images, &packed, *by_digest).await?;
+                    last = Some(packed);
+                }
+                To::Files(folder) => export_folder(images.store(), &built.image, packing.options.clamp, folder)?,
+                To::File(format, dest) => {
+                    let names = &self.pushed;
+                    last = export::write(app, images, &built.image, names, *format, packing, dest)?.or(last);
+                }
+            }
+        }
+        match &self.metadata {
+            Some(path) => metadata::write(path, last.as_ref(), &self.pushed),
+            None => Ok(()),
+        }
+    }
+
+    async fn push(&self, app: &App, images: &Images, packed: &Packed, by_digest: bool) -> Result<()> {
+        let client = app.client();
+        let digest = packed.manifest.digest;
+        for name in &self.pushed {
+            let name = if by_digest { name.repository().with_digest(digest) } else { name.clone() };
+            client.push(images, &digest, &name).await?;
+        }
+        Ok(())
+    }
+}
+
+fn reference(name: &str, by_digest: bool) -> Result<Reference> {
+    let name: Reference = name.parse()?;
+    // A tag that nobody wrote is `latest`.
+    if by_digest && name.tag().is_some_and(|tag| tag != "latest") {
+        let why = format!("{}: push-by-digest makes no tag", name.familiar());
+        return Err(Failure::new(Kind::Usage, why).hint("give the name without its tag, or leave out push-by-digest"));
+    }
+    Ok(name)
+}
+
+fn check_places(app: &App, given: &[Output]) -> Result<()> {
+    let wrong = |why: String| Failure::new(Kind::Usage, format!("--output: {why}"));
+    match given.iter().filter(|output| output.is_stdout()).count() {
+        0 => {}
+        1 if app.global.json => {
+            return Err(wrong("standard output is for the image or for --json, not for both".into())
+                .hint("dest=FILE writes to a file"));
+        }
+        1 if std::io::stdout().is_terminal() => {
+            return Err(wrong("an image is not for a terminal".into()).hint("dest=FILE, or `> FILE`"));
+        }
+        1 => {}
+        _ => return Err(wrong("only one can go to standard output".into())),
+    }
+    for output in given {
+        match &output.to {
+            To::Files(folder) if folder.exists() && !folder.is_dir() => {
+                return Err(wrong(format!("{} is a file, and files go into a folder", folder.display())));
+            }
+            To::File(_, dest) => check_folder(dest)?,
+            _ => {}
+        }
     }
     Ok(())
+}
+
+/// An error where no file can be made.
+fn check_folder(dest: &Path) -> Result<()> {
+    match dest.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            Err(Failure::new(Kind::Missing, format!("there is no folder {} to write to", folder.display())))
+        }
+        _ => Ok(()),
+    }
 }

@@ -142,8 +142,9 @@ fn wrong_flags_are_told_before_anything_is_built() {
     for (flags, says) in [
         (&["-t", "Not A Name"][..], "Not A Name"),
         (&["--push"], "-t REGISTRY/NAME:TAG"),
-        (&["--output", "type=oci"], "type=oci|docker|tar,dest=FILE"),
-        (&["--output", "type=zip,dest=x"], "type=oci|docker|tar,dest=FILE"),
+        (&["--output", "type=local"], "dest is required for local"),
+        (&["--output", "type=zip,dest=x"], "there is no type `zip`"),
+        (&["--output", "type=image,unpak=true"], "there is no `unpak` for type=image"),
         (&["--platform", "a/b/c/d"], "platform"),
         (&["--build-context", "nothing"], "NAME=VALUE"),
         (&["--shm-size", "big"], "a size, as in 64m"),
