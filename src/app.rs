@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The surroundings of a command.
 pub struct App {
     pub global: Global,
+    /// Whether what is said on standard error is for people.
+    pub has_words: bool,
     pub progress: Arc<Progress>,
     pub cancel: Cancel,
 }
@@ -33,11 +35,12 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Doctor(args) => return commands::doctor::run(&cli.global, args),
         _ => {}
     }
+    let kind = cli.progress()?;
     // Without root, everything from here on happens in a user namespace in which we are root.
     sandbox::enter_user_namespace()?;
-    let progress = Arc::new(Progress::new(cli.global.progress));
+    let progress = Arc::new(Progress::new(kind));
     let cancel = Cancel::new().map_err(|e| Failure::new(Kind::Failed, format!("cannot prepare for Ctrl-C: {e}")))?;
-    let app = App { global: cli.global, progress, cancel };
+    let app = App { global: cli.global, has_words: kind.has_words(), progress, cancel };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::new(Kind::Failed, format!("cannot start threads: {e}")))?;
     let result = runtime.block_on(async {
@@ -87,6 +90,13 @@ impl App {
             Command::Push(args) => commands::push::run(self, args).await,
             Command::Pull(args) => commands::pull::run(self, args).await,
             Command::Doctor(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    /// Says something about a command line that people should know.
+    pub fn note(&self, text: &str) {
+        if self.has_words {
+            eprintln!("note: {text}");
         }
     }
 

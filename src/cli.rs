@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands;
+use crate::failure::{Failure, Kind, Result};
 
 /// Open edX images that rebuild only what changed, tags that never move, instant rollback.
 #[derive(Debug, Parser)]
@@ -33,9 +34,9 @@ pub struct Global {
     /// The configuration [default: shiplap.toml in this folder or one above it]
     #[arg(long, env = "SHIPLAP_CONFIG", value_name = "FILE", global = true, help_heading = "Global options")]
     pub config: Option<PathBuf>,
-    /// How progress is shown, on standard error
-    #[arg(long, value_enum, default_value_t, env = "SHIPLAP_PROGRESS", global = true, help_heading = "Global options")]
-    pub progress: ProgressKind,
+    /// How progress is shown, on standard error [default: auto, for builds BUILDKIT_PROGRESS]
+    #[arg(long, value_enum, env = "SHIPLAP_PROGRESS", global = true, help_heading = "Global options")]
+    pub progress: Option<ProgressKind>,
     /// Print the result as JSON, on standard output
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
@@ -53,8 +54,20 @@ pub enum ProgressKind {
     Plain,
     /// A JSON object a line
     Json,
+    /// A JSON object a line, as BuildKit's own clients have it
+    #[value(name = "rawjson")]
+    RawJson,
     /// Nothing but errors
     Quiet,
+    /// The same
+    None,
+}
+
+impl ProgressKind {
+    /// Whether it is for people.
+    pub fn has_words(self) -> bool {
+        matches!(self, Self::Auto | Self::Tty | Self::Plain)
+    }
 }
 
 /// What to do.
@@ -78,6 +91,25 @@ pub enum Command {
     Verify(commands::verify::Args),
     Doctor(commands::doctor::Args),
     Completions(commands::completions::Args),
+}
+
+impl Cli {
+    /// How progress is shown: as the command line or our own variable say, else as BuildKit's says.
+    pub fn progress(&self) -> Result<ProgressKind> {
+        let builds = matches!(
+            self.command,
+            Command::Build(_) | Command::Plan(_) | Command::Why(_) | Command::Verify(_) | Command::Release(_)
+        );
+        let of_buildkit = std::env::var("BUILDKIT_PROGRESS").ok().filter(|kind| builds && !kind.is_empty());
+        match (self.global.progress, of_buildkit) {
+            (Some(kind), _) => Ok(kind),
+            (None, None) => Ok(ProgressKind::default()),
+            (None, Some(kind)) => ProgressKind::from_str(&kind, false).map_err(|_| {
+                Failure::new(Kind::Usage, format!("BUILDKIT_PROGRESS is `{kind}`, which is no way to show progress"))
+                    .hint("auto, tty, plain, rawjson, quiet and none are")
+            }),
+        }
+    }
 }
 
 /// Reads the command line; shows help and ends the process where that is asked for or needed.
@@ -108,7 +140,7 @@ fn pflag_switch(arg: Arg) -> Arg {
 }
 
 /// The words of Go's `strconv.ParseBool`.
-pub fn go_bool(text: &str) -> Result<bool, &'static str> {
+pub fn go_bool(text: &str) -> std::result::Result<bool, &'static str> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),

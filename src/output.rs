@@ -24,11 +24,6 @@ pub fn line(text: &str) {
     }
 }
 
-/// Says something about a command line, on standard error.
-pub fn note(text: &str) {
-    eprintln!("note: {text}");
-}
-
 /// Why not all results could be printed, if so.
 pub fn lost() -> Option<&'static str> {
     LOST.get().map(String::as_str)

@@ -2,6 +2,7 @@
 
 mod json;
 mod plain;
+mod raw_json;
 mod tty;
 
 use std::collections::BTreeMap;
@@ -44,7 +45,8 @@ impl Progress {
             ProgressKind::Tty => Box::new(tty::Tty::new()),
             ProgressKind::Auto | ProgressKind::Plain => Box::new(plain::Plain::default()),
             ProgressKind::Json => Box::new(json::Json),
-            ProgressKind::Quiet => Box::new(Quiet),
+            ProgressKind::RawJson => Box::new(raw_json::RawJson::default()),
+            ProgressKind::Quiet | ProgressKind::None => Box::new(Quiet),
         };
         Self { face: Mutex::new(face) }
     }

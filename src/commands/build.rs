@@ -23,9 +23,11 @@ mod outputs;
 pub mod packing;
 pub mod secrets;
 mod steps;
+mod unused;
 
 pub use flags::Flags;
 use outputs::{OutputFlags, Outputs};
+use unused::UnusedFlags;
 
 /// Build an image from a directory, or the images of an instance
 ///
@@ -44,6 +46,8 @@ pub struct Args {
     flags: Flags,
     #[command(flatten)]
     outputs: OutputFlags,
+    #[command(flatten)]
+    unused: UnusedFlags,
 }
 
 /// What to build: a directory, or images of an instance.
@@ -137,6 +141,9 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let began = std::time::Instant::now();
     let mut reports = Vec::new();
     let mut to_stdout = true;
+    for note in args.unused.notes()?.iter().filter(|_| !args.outputs.quiet) {
+        app.note(note);
+    }
     match what(app, args.what.as_deref())? {
         What::Directory(context) => {
             if let Some(image) = args.image.first() {
@@ -271,7 +278,7 @@ fn show(app: &App, flags: &OutputFlags, reports: &[Report], to_stdout: bool, mil
         let reused = report.cached + report.reused;
         line(&format!("{}  {name}  {reused} steps reused, {} run", report.id.short(), report.ran));
     }
-    if !flags.quiet {
+    if !flags.quiet && app.has_words {
         eprintln!("built in {}", output::duration(millis));
     }
     Ok(())

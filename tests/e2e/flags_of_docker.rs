@@ -26,6 +26,67 @@ fn switches_take_values_and_the_last_word_counts() {
 }
 
 #[test]
+fn stages_are_chosen_that_run_again() {
+    let home = Home::with_base();
+    let dockerfile = "FROM base:1 AS one\nRUN touch /one\nFROM base:1 AS two\nCOPY Dockerfile /two\nRUN date +%N >/n\n\
+                      FROM one\nCOPY --from=two /two /\nRUN touch /three\n";
+    home.build("app:1", dockerfile, &[]);
+    let ran = |flags: &[&str]| {
+        let built = home.build_again("app:1", flags);
+        built.ran().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(ran(&["--no-cache-filter", "ONE"]), ["RUN touch /one"]);
+    assert_eq!(ran(&["--no-cache-filter=two"]), ["COPY Dockerfile /two", "RUN date +%N >/n"]);
+    assert_eq!(ran(&["--no-cache-filter=one,stage-2"]).len(), 3, "{dockerfile}");
+    assert_eq!(ran(&["--no-cache-filter=one", "--no-cache-filter", "two"]).len(), 3);
+    assert!(ran(&["--no-cache-filter=other"]).is_empty());
+    home.run(["plan", "--no-cache-filter", "one", "."]).ok().says("--no-cache-filter");
+    home.run(["build", "--no-cache", "--no-cache-filter", "one", "."]).ends_with(2).says("give one of them");
+}
+
+#[test]
+fn flags_without_effect_are_accepted_and_told() {
+    let home = Home::with_base();
+    home.write("Dockerfile", "FROM base:1\n");
+    let silent = "--rm --force-rm=true --compress --disable-content-trust --provenance=false --sbom=0 --allow network.host \
+                  --attest type=provenance,disabled=true";
+    let ran = home.run(["build", "."].into_iter().chain(silent.split(' '))).ok();
+    assert!(!ran.err.contains("note:"), "{}", ran.err);
+    let told = "--cache-from user/app:cache --cache-from type=local,src=d --cache-to type=inline --attest type=sbom --provenance mode=max \
+                --sbom true --builder big --allow security.insecure --cgroup-parent x -D -m 1g --memory-swap -1 -c 3 --cpu-period 1 \
+                --cpu-quota -1 --cpuset-cpus 0 --cpuset-mems 0 --isolation process --security-opt seccomp=unconfined --squash";
+    let ran = home.run(["build", "."].into_iter().chain(told.split_whitespace())).ok();
+    let notes: Vec<&str> = ran.err.lines().filter_map(|line| line.strip_prefix("note: ")).collect();
+    assert_eq!(
+        notes[0],
+        "--cache-from user/app:cache type=local,src=d: has no effect, cached steps come from the store"
+    );
+    for flag in told.split_whitespace().filter(|word| word.starts_with("--")) {
+        assert_eq!(
+            notes
+                .iter()
+                .filter(|note| note.starts_with(&format!("{flag}:")) || note.starts_with(&format!("{flag} ")))
+                .count(),
+            1,
+            "{flag}: {notes:?}"
+        );
+    }
+    assert_eq!(notes.len(), 19, "{notes:?}");
+    let quiet = home.run(["build", ".", "-q"].into_iter().chain(told.split_whitespace())).ok();
+    assert!(!quiet.err.contains("note:"));
+    for (flags, says) in [
+        (["--cache-from", "a=b"], "type=TYPE"),
+        (["--cache-to", "type=,a=b"], "type=TYPE"),
+        (["--attest", "type=vex"], "type=provenance or type=sbom"),
+        (["--provenance", "maybe"], "true, false"),
+        (["--allow", "everything"], "network.host"),
+        (["--cpu-shares", "many"], "invalid value"),
+    ] {
+        home.run([&["build", "."], &flags[..]].concat()).ends_with(2).says(says);
+    }
+}
+
+#[test]
 fn labels_need_no_value() {
     let home = Home::with_base();
     home.build("app:1", "FROM base:1\n", &["--label", "a", "--label", "b=", "--label", "c=d=e"]);

@@ -22,7 +22,7 @@ use super::explain::{self, Why};
 use super::key::Keyed;
 use super::sources::blocking;
 use super::stage::{self, Manner, Work, complete, execute};
-use super::{Mode, Run, StageFuture, forecast, lock};
+use super::{Mode, Request, Run, StageFuture, forecast, lock};
 use crate::plan::Op;
 use crate::sandbox::{Cancel, Stream};
 
@@ -94,7 +94,8 @@ impl Watch for Output {
 /// Sends a scout ahead of a step that is about to run, unless one knows all that there is to know.
 pub(super) fn send(run: &Arc<Run>) {
     let Mode::Build(ahead) = &run.mode else { return };
-    let useful = run.request.ahead && run.request.trace && !run.request.no_cache;
+    let Request { ahead: wanted, trace, no_cache, no_cache_stages, .. } = &*run.request;
+    let useful = *wanted && *trace && !no_cache && no_cache_stages.is_empty();
     if !useful || ahead.scouting.swap(true, Ordering::AcqRel) {
         return;
     }

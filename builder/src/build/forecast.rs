@@ -31,14 +31,15 @@ pub(super) async fn step(
 ) -> Result<Option<StepResult>, StepError> {
     let store = run.builder.store();
     let assuming = stack.layers().iter().any(|layer| run.assumed(layer).is_some());
-    let found = match (run.request.no_cache, assuming) {
+    let afresh = run.afresh(id);
+    let found = match (afresh.is_some(), assuming) {
         (true, _) => None,
         (false, true) => store.compare(&keyed.key, stack)?,
         (false, false) => store.lookup(&keyed.key, stack)?,
     };
-    let stale = match run.request.no_cache {
-        true => Some("--no-cache".to_owned()),
-        false => found.as_ref().and_then(|found| run.refresh(id, &found.result)),
+    let stale = match afresh {
+        Some(flag) => Some(flag.to_owned()),
+        None => found.as_ref().and_then(|found| run.refresh(id, &found.result)),
     };
     // What it copies or mounts may come from a stage that is only assumed.
     let assumed = run.assumed_layers();
@@ -99,8 +100,8 @@ pub(super) fn why(
     stack: &Stack,
 ) -> Result<(Why, Option<Made>), StepError> {
     let tree = run.builder.store().tree(stack.layers())?;
-    if run.request.no_cache {
-        return Ok((Why::asked("--no-cache"), made(run, work, &tree)?));
+    if let Some(flag) = run.afresh(id) {
+        return Ok((Why::asked(flag), made(run, work, &tree)?));
     }
     let made = made(run, work, &tree)?;
     if let Some((index, places)) = &made {

@@ -93,6 +93,8 @@ pub struct Request {
     pub labels: BTreeMap<String, String>,
     /// Run every step.
     pub no_cache: bool,
+    /// `--no-cache-filter`: run every step of these stages, whose names' case does not matter.
+    pub no_cache_stages: Vec<String>,
     /// Ask the registry for base images even when they are here.
     pub pull: bool,
     /// Watch what steps ask of the tree below them; without it the whole tree below a step is its input.
@@ -125,6 +127,7 @@ impl Request {
             ulimits: Vec::new(),
             labels: BTreeMap::new(),
             no_cache: false,
+            no_cache_stages: Vec::new(),
             pull: false,
             trace: true,
             ahead: true,
@@ -500,6 +503,16 @@ impl Run {
             self.builder.cancel.cancel();
         }
         Stopped
+    }
+
+    /// The flag that a step is to run for whatever the store has, if there is one.
+    pub(crate) fn afresh(&self, id: StepId) -> Option<&'static str> {
+        let stage = &self.plan.stage(StageId(id.stage)).name;
+        match self.request.no_cache_stages.iter().any(|wanted| wanted.eq_ignore_ascii_case(stage)) {
+            _ if self.request.no_cache => Some("--no-cache"),
+            true => Some("--no-cache-filter"),
+            false => None,
+        }
     }
 
     /// Why a result of a step that used the network is not to be used any more, if so.

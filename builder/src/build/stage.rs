@@ -184,7 +184,8 @@ async fn carry_out(
     let store = run.builder.store();
     let is_run = matches!(step.op, Op::Run(_));
     let _alone = if is_run { None } else { Some(run.builder.alone(&keyed.key, stack).await) };
-    let found = if run.request.no_cache { None } else { store.lookup(&keyed.key, stack)? };
+    let afresh = run.afresh(id).is_some();
+    let found = if afresh { None } else { store.lookup(&keyed.key, stack)? };
     let stale = found.as_ref().and_then(|found| run.refresh(id, &found.result));
     if is_run
         && stale.is_none()
@@ -206,7 +207,7 @@ async fn carry_out(
     }
     let work = complete(run, step, work).await?;
     let _turn = run.builder.running.acquire().await;
-    let manner = Manner { replace: run.request.no_cache || stale.is_some(), ..run.manner() };
+    let manner = Manner { replace: afresh || stale.is_some(), ..run.manner() };
     let (task, stack) = (run.clone(), stack.clone());
     let (result, millis) = blocking(move || {
         if task.request.explain {

@@ -57,6 +57,9 @@ pub struct Flags {
     /// Run every step
     #[arg(long)]
     pub no_cache: bool,
+    /// Run every step of these stages; can be given several times
+    #[arg(long, value_name = "STAGE,STAGE")]
+    pub no_cache_filter: Vec<String>,
     /// Ask registries for base images that are in the store
     #[arg(long)]
     pub pull: bool,
@@ -137,10 +140,16 @@ impl Flags {
                 _ => return Err(wrong("--refresh", wanted, "network, or network=STEP")),
             }
         }
+        if self.no_cache && !self.no_cache_filter.is_empty() {
+            let why = "--no-cache runs the steps of all stages, --no-cache-filter those of some: give one of them";
+            return Err(Failure::new(Kind::Usage, why));
+        }
+        let stages = self.no_cache_filter.iter().flat_map(|stages| stages.split(','));
         let (no_cache, pull, trace, ahead) = (self.no_cache, self.pull, !self.no_trace, !self.no_ahead);
         Ok(Request {
             network,
             no_cache,
+            no_cache_stages: stages.map(|stage| stage.trim().to_owned()).collect(),
             pull,
             trace,
             ahead,

@@ -16,7 +16,6 @@ use super::packing::{CompressionKind, Packing, pack_options};
 use crate::app::App;
 use crate::commands::export;
 use crate::failure::{Failure, Kind, Result};
-use crate::output;
 use spec::{Output, To};
 
 /// What becomes of the image.
@@ -120,17 +119,17 @@ impl Outputs {
             pushed: names,
             metadata: flags.metadata_file.clone(),
         };
-        outputs.remark(flags);
+        outputs.remark(app, flags);
         Ok(outputs)
     }
 
     /// Says what has no effect.
-    fn remark(&self, flags: &OutputFlags) {
+    fn remark(&self, app: &App, flags: &OutputFlags) {
         if flags.quiet {
             return;
         }
         if flags.load {
-            output::note(
+            app.note(
                 "--load: the image stays in shiplap's own store; \
                  `shiplap export NAME - --format docker-archive | docker load` gives it to a Docker engine",
             );
@@ -138,14 +137,14 @@ impl Outputs {
         let packs = self.metadata.is_some() || self.all.iter().any(|(output, _)| output.packs());
         let noted = self.all.iter().any(|(_, packing)| !packing.annotations.is_empty());
         if noted && !packs {
-            output::note(
+            app.note(
                 "annotations stand in a manifest, and this build makes none: --push, --output type=oci and \
                  --metadata-file do",
             );
         }
         let compression = |output: &Output| output.compression.is_some() || output.force_compression;
         if self.all.iter().any(|(output, _)| compression(output)) && !packs {
-            output::note(
+            app.note(
                 "layers are compressed when the image is packed, and this build does not: \
                  `shiplap push --compression` and --push do",
             );
