@@ -74,7 +74,7 @@ impl ProgressKind {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Init(commands::init::Args),
-    Build(commands::build::Args),
+    Build(Box<commands::build::Args>),
     Plan(commands::plan::Args),
     Why(commands::why::Args),
     Release(commands::release::Args),

@@ -158,7 +158,7 @@ fn attestation(text: &str) -> Result<bool> {
     let fields = fields("--attest", text)?;
     let of = |wanted: &str| fields.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_str());
     match of("type") {
-        Some("provenance" | "sbom") => Ok(!of("disabled").is_some_and(|value| go_bool(value) == Ok(true))),
+        Some("provenance" | "sbom") => Ok(of("disabled").is_none_or(|value| go_bool(value) != Ok(true))),
         _ => Err(Failure::new(Kind::Usage, format!("--attest {text}: expected type=provenance or type=sbom"))),
     }
 }
