@@ -58,6 +58,7 @@ pub(crate) enum MountKey<'a> {
     Ssh {
         target: Option<&'a str>,
         id: &'a str,
+        owner: FileOwner,
         given: bool,
     },
 }

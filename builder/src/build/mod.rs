@@ -14,6 +14,7 @@
 //! ```
 
 mod add;
+mod agent;
 mod ahead;
 mod archive;
 mod chmod;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use rustix::fs::{FlockOperation, flock};
 use shiplap_cache::{ContentHash, IndexBuilder, LayerId, PendingLayer, Question, Stack, Tree, TreePath};
 
+use super::agent::Relay;
 use super::error::StepError;
 use super::files::Files;
 use super::key::{self, Keyed, MountKey, Surroundings};
@@ -56,7 +57,9 @@ pub(crate) fn key(request: &Request, stage: &Stage, op: &RunOp, contents: &[Opti
                     owner: *owner,
                     given: request.secrets.contains_key(id),
                 },
-                MountKind::Ssh { id, .. } => MountKey::Ssh { target, id, given: request.ssh.contains_key(id) },
+                MountKind::Ssh { id, owner, .. } => {
+                    MountKey::Ssh { target, id, owner: *owner, given: request.ssh.contains_key(id) }
+                }
             }
         })
         .collect();
@@ -161,6 +164,7 @@ pub(crate) async fn mounted(
 pub(crate) struct Held {
     locks: Vec<std::fs::File>,
     folders: Vec<tempfile::TempDir>,
+    relays: Vec<Relay>,
 }
 
 /// Makes the specification. Blocks while another build holds a locked cache mount.
@@ -202,8 +206,12 @@ pub(crate) fn specify(
                 None if *required => return Err(StepError::Secret(id.clone())),
                 None => {}
             },
-            (MountKind::Ssh { id, required, .. }, _) => match request.ssh.get(id) {
-                Some(socket) => mounts.push(sandbox::Mount::Ssh { socket: socket.clone(), target: target() }),
+            (MountKind::Ssh { id, owner, required }, _) => match request.ssh.get(id) {
+                Some(agent) => {
+                    let relay = Relay::start(builder.store(), agent, *owner)?;
+                    mounts.push(sandbox::Mount::Ssh { socket: relay.path(), target: target() });
+                    held.relays.push(relay);
+                }
                 None if *required => return Err(StepError::Ssh(id.clone())),
                 None => {}
             },
@@ -250,19 +258,20 @@ fn layers_of(
     path: &TreePath,
     held: &mut Held,
 ) -> Result<(Vec<PathBuf>, String), StepError> {
-    if !files.is_live() {
-        return Ok((files.roots().rev().cloned().collect(), path.to_string()));
+    let (layers, path): (Vec<PathBuf>, _) = if files.is_live() {
+        let (layer, path) = copy_live(builder, files, path)?;
+        (layer.iter().map(|layer| builder.store().layer_dir(layer)).collect(), path)
+    } else {
+        (files.roots().rev().cloned().collect(), path.to_string())
+    };
+    if layers.is_empty() {
+        // No layers, as of `scratch`, are an empty folder.
+        let folder = builder.store().temporary()?;
+        let at = folder.path().to_owned();
+        held.folders.push(folder);
+        return Ok((vec![at], "/".to_owned()));
     }
-    let (layer, path) = copy_live(builder, files, path)?;
-    match layer {
-        Some(layer) => Ok((vec![builder.store().layer_dir(&layer)], path)),
-        None => {
-            let folder = builder.store().temporary()?;
-            let at = folder.path().to_owned();
-            held.folders.push(folder);
-            Ok((vec![at], "/".to_owned()))
-        }
-    }
+    Ok((layers, path))
 }
 
 /// Copies a part of a live directory into a layer of its own.

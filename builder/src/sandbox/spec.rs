@@ -85,7 +85,7 @@ pub enum Mount {
         /// Its group.
         gid: u32,
     },
-    /// `--mount=type=ssh`: the socket of an SSH agent. It keeps the owner that it has on the host.
+    /// `--mount=type=ssh`: the socket of an SSH agent, with the owner and mode that it has on the host.
     Ssh {
         /// The socket on the host.
         socket: PathBuf,
