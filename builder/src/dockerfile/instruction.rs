@@ -112,7 +112,11 @@ pub(crate) fn parse(raw: &Raw, escape: char) -> Result<Node, Fault> {
         "RUN" => run(raw, &mut flags)?,
         "COPY" => Instruction::Copy(transfer(raw, "COPY", &mut flags)?),
         "ADD" => Instruction::Add(transfer(raw, "ADD", &mut flags)?),
-        "ARG" => arg(&raw.rest, escape)?,
+        "ARG" => {
+            // As in Docker, which looks at no flags here.
+            flags.ignore();
+            arg(&raw.rest, escape)?
+        }
         "ENV" => {
             let (pairs, old_form) = words::pairs(&raw.rest, "ENV", escape)?;
             Instruction::Env { pairs, old_form }
@@ -136,7 +140,7 @@ pub(crate) fn parse(raw: &Raw, escape: char) -> Result<Node, Fault> {
         }
         "VOLUME" => {
             let volumes = words::json_or_words(&one_or_more(raw)?)?;
-            if volumes.iter().any(|v| v.trim().is_empty()) {
+            if volumes.is_empty() || volumes.iter().any(|v| v.trim().is_empty()) {
                 return Err(Fault::new("VOLUME needs a path that is not empty"));
             }
             Instruction::Volume(volumes.iter().map(|v| v.trim().to_owned()).collect())
@@ -247,7 +251,8 @@ fn run(raw: &Raw, flags: &mut Flags) -> Result<Instruction, Fault> {
             Fault::new("--device is not supported: a step sees no devices of the host").hint("take the flag away")
         );
     }
-    let command = command(&one_or_more(raw)?)?;
+    // No command at all is one that the shell does nothing for.
+    let command = command(&raw.rest)?;
     if command == CommandLine::Exec(Vec::new()) {
         return Err(Fault::new("RUN needs a program to run"));
     }
@@ -309,7 +314,7 @@ fn healthcheck(text: &str, flags: &mut Flags) -> Result<Instruction, Fault> {
         return Ok(Instruction::Healthcheck(Health { test: vec![kind], ..Health::default() }));
     }
     let mut time = |name| -> Result<i64, Fault> {
-        let Some(text) = flags.string(name)? else { return Ok(0) };
+        let Some(text) = flags.string(name)?.filter(|text| !text.is_empty()) else { return Ok(0) };
         let nanos = units::duration(&text)?;
         // Docker's `MinimumDuration`.
         if nanos != 0 && nanos < 1_000_000 {
@@ -324,7 +329,7 @@ fn healthcheck(text: &str, flags: &mut Flags) -> Result<Instruction, Fault> {
         start_interval: time("start-interval")?,
         ..Health::default()
     };
-    if let Some(retries) = flags.string("retries")? {
+    if let Some(retries) = flags.string("retries")?.filter(|text| !text.is_empty()) {
         health.retries = retries
             .parse()
             .ok()

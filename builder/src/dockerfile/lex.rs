@@ -250,7 +250,7 @@ impl Run<'_> {
     /// `${name:-word}` and its kin; `null_is_unset` is the colon.
     fn modified(&mut self, name: &str, operator: char, null_is_unset: bool) -> Result<String, Fault> {
         let colon = if null_is_unset { ":" } else { "" };
-        if !"+-?#%".contains(operator) {
+        if !(if null_is_unset { "+-?" } else { "+-?#%" }).contains(operator) {
             return Err(Fault::new(format!("unsupported modifier ({colon}{operator}) in substitution")));
         }
         let trims = operator == '#' || operator == '%';

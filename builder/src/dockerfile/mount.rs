@@ -157,7 +157,7 @@ fn read(text: &str, expand: &mut dyn FnMut(&str) -> Result<String, Fault>) -> Re
             "readonly" | "ro" => o.read_only = Some(flag()?),
             "readwrite" | "rw" => o.read_only = Some(!flag()?),
             "required" if matches!(kind, Kind::Secret | Kind::Ssh) => o.required = flag()?,
-            "required" | "size" | "env" if !allowed(&key, kind) => {
+            "required" | "size" if !allowed(&key, kind) => {
                 return Err(Fault::new(format!("{key} does not belong to a {} mount", name(kind))));
             }
             _ => {
@@ -223,7 +223,6 @@ fn number(key: &str, value: &str, radix: u32) -> Result<u32, Fault> {
 fn allowed(key: &str, kind: Kind) -> bool {
     match key {
         "size" => kind == Kind::Tmpfs,
-        "env" => kind == Kind::Secret,
         _ => matches!(kind, Kind::Secret | Kind::Ssh),
     }
 }

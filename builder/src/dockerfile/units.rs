@@ -2,24 +2,33 @@
 
 use super::error::Fault;
 
-const UNITS: [(&str, i64); 7] = [
+const SECOND: i64 = 1_000_000_000;
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+
+const UNITS: [(&str, i64); 8] = [
     ("ns", 1),
     ("us", 1_000),
-    ("µs", 1_000),
+    // The micro sign and the Greek letter.
+    ("\u{b5}s", 1_000),
+    ("\u{3bc}s", 1_000),
     ("ms", 1_000_000),
-    ("s", 1_000_000_000),
-    ("m", 60_000_000_000),
-    ("h", 3_600_000_000_000),
+    ("s", SECOND),
+    ("m", MINUTE),
+    ("h", HOUR),
 ];
 
-/// Nanoseconds of `1m30s` (Go's `time.ParseDuration`, without a sign).
+/// Nanoseconds of `1m30s` (Go's `time.ParseDuration`); no time here is negative.
 pub(crate) fn duration(text: &str) -> Result<i64, Fault> {
     let bad = || Fault::new(format!("{text:?} is not a time")).hint("write it as 30s, 1m30s or 500ms");
-    if text == "0" {
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    if matches!(rest, "0" | "-0") {
         return Ok(0);
     }
+    if rest.is_empty() {
+        return Err(bad());
+    }
     let mut total = 0_f64;
-    let mut rest = text;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
         let number: f64 = rest[..digits].parse().map_err(|_| bad())?;
@@ -32,7 +41,7 @@ pub(crate) fn duration(text: &str) -> Result<i64, Fault> {
         rest = &rest[end..];
     }
     #[allow(clippy::cast_possible_truncation)]
-    if text.is_empty() || total >= 9.2e18 { Err(bad()) } else { Ok(total.round() as i64) }
+    if total >= 9.2e18 { Err(bad()) } else { Ok(total.round() as i64) }
 }
 
 /// A time as Go prints it: `1m30s`.
@@ -48,8 +57,8 @@ pub(crate) fn show_duration(nanos: i64) -> String {
         n if n < 1_000_000 => fraction(n, 1_000, "µs"),
         n if n < 1_000_000_000 => fraction(n, 1_000_000, "ms"),
         n => {
-            let (hours, minutes) = (n / UNITS[6].1, n % UNITS[6].1 / UNITS[5].1);
-            let seconds = fraction(n % UNITS[5].1, UNITS[4].1, "s");
+            let (hours, minutes) = (n / HOUR, n % HOUR / MINUTE);
+            let seconds = fraction(n % MINUTE, SECOND, "s");
             match (hours, minutes) {
                 (0, 0) => seconds,
                 (0, m) => format!("{m}m{seconds}"),
@@ -108,12 +117,18 @@ mod tests {
 
     #[test]
     fn times_and_sizes() {
-        for (text, nanos) in
-            [("30s", 30_000_000_000), ("1m30s", 90_000_000_000), ("1.5h", 5_400_000_000_000), ("500ms", 500_000_000)]
-        {
+        for (text, nanos) in [
+            ("30s", 30 * SECOND),
+            ("1m30s", 90 * SECOND),
+            ("1.5h", 5400 * SECOND),
+            ("500ms", SECOND / 2),
+            ("+.5s", SECOND / 2),
+            ("2\u{3bc}s", 2000),
+            ("-0", 0),
+        ] {
             assert_eq!(duration(text), Ok(nanos), "{text}");
         }
-        assert!(["", "30", "s", "1x", "-1s"].iter().all(|t| duration(t).is_err()));
+        assert!(["", "+", "30", "s", ".s", "1x", "-1s", "++1s"].iter().all(|t| duration(t).is_err()));
         for (nanos, text) in
             [(30_000_000_000, "30s"), (90_500_000_000, "1m30.5s"), (3_600_000_000_000, "1h0m0s"), (1_500_000, "1.5ms")]
         {

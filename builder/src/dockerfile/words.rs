@@ -71,12 +71,38 @@ pub(crate) fn json_list(text: &str) -> Option<Result<Vec<String>, Fault>> {
     if !text.starts_with('[') {
         return None;
     }
-    let values: Vec<serde_json::Value> = serde_json::from_str(text).ok()?;
+    let read = |text: &str| serde_json::from_str::<Vec<serde_json::Value>>(text).ok();
+    let values = read(text).or_else(|| read(&without_lone_surrogates(text)))?;
     let strings = values.into_iter().map(|value| match value {
         serde_json::Value::String(s) => Ok(s),
         other => Err(Fault::new(format!("{other} is not a string: the JSON form takes strings only"))),
     });
     Some(strings.collect())
+}
+
+/// Go reads half of a surrogate pair as U+FFFD, where `serde_json` has an error.
+fn without_lone_surrogates(text: &str) -> String {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))
+    };
+    let mut out = String::new();
+    let mut at = 0;
+    while let Some(c) = text[at..].chars().next() {
+        let (taken, put) = match (c, unit(at)) {
+            ('\\', Some(0xd800..=0xdbff)) if matches!(unit(at + 6), Some(0xdc00..=0xdfff)) => (12, &text[at..at + 12]),
+            ('\\', Some(0xd800..=0xdfff)) => (6, "\\ufffd"),
+            // Whatever is escaped is not looked at again.
+            ('\\', None) => {
+                let escaped = text[at + 1..].chars().next().map_or(0, char::len_utf8);
+                (1 + escaped, &text[at..at + 1 + escaped])
+            }
+            _ => (c.len_utf8(), &text[at..at + c.len_utf8()]),
+        };
+        out.push_str(put);
+        at += taken;
+    }
+    out
 }
 
 /// A JSON list or words.
@@ -110,6 +136,9 @@ mod tests {
     fn json_that_is_broken_is_shell_form() {
         assert_eq!(json_list(r#"["a", "b"]"#), Some(Ok(vec!["a".to_owned(), "b".to_owned()])));
         assert_eq!(json_list("['a']"), None);
+        let odd = r#"["\ud800", "\udc00x", "\ud83d\ude00", "\\ud800", "é"]"#;
+        let read = ["\u{fffd}", "\u{fffd}x", "\u{1f600}", r"\ud800", "é"].map(str::to_owned);
+        assert_eq!(json_list(odd), Some(Ok(read.to_vec())));
         assert_eq!(json_list("[ -e x ] && y"), None);
         assert!(json_list("[1]").unwrap().is_err());
     }

@@ -29,7 +29,7 @@ fn mistakes_and_what_is_said_of_them() {
         ("FROM a\nRUN --network=bridge x\n", 2, "default, none or host"),
         ("FROM a\nRUN --mount=type=cahce,target=/x true\n", 2, "did you mean cache?"),
         ("FROM a\nRUN <<EOF\nx\n", 2, "end it with a line that holds only EOF"),
-        ("FROM a\nRUN\n", 2, "RUN needs at least one argument"),
+        ("FROM a\nRUN []\n", 2, "RUN needs a program"),
         ("FROM a\nCOPY x\n", 2, "a source and a destination"),
         ("FROM a AS builder\nFROM a\nCOPY --from=9 x y\n", 3, "there is no stage 9"),
         ("FROM a\nCOPY --from=$X x y\n", 2, "cannot hold variables"),
