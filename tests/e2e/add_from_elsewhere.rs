@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use crate::common::{Home, Repo};
@@ -75,6 +76,19 @@ fn a_checksum_may_be_a_longer_one() {
         home.write("Dockerfile", wrong);
         home.run(["build", "."]).says("has the checksum").says(&format!("{algorithm}:{sum}"));
     }
+}
+
+/// Docker needs the program `xz` for this.
+#[test]
+fn an_archive_of_xz_is_unpacked() {
+    let home = Home::with_base();
+    home.write("in/page.txt", "packed");
+    let packed = Command::new("tar").args(["-cJf", "a.tar.xz", "-C", "in", "."]).current_dir(home.work()).status();
+    if !packed.is_ok_and(|status| status.success()) {
+        return eprintln!("skipped: no tar with xz");
+    }
+    home.build("app:1", "FROM base:1\nADD a.tar.xz /srv/\n", &[]);
+    assert_eq!(home.file("app:1", "srv/page.txt"), "packed");
 }
 
 /// A web server on loopback with one page, which tells its state by an `ETag`.

@@ -5,22 +5,28 @@
 //! what we do otherwise on purpose is in `docs/compatibility.md`.
 
 mod add;
+mod arguments;
 mod base;
 mod campus;
 mod campus_noise;
 mod config;
 mod copy;
 mod engine;
+mod heredocs;
 mod ignore;
+mod lines;
 mod link;
 mod mounts;
+mod onbuild;
 mod run;
 mod stages;
+mod tally;
 mod tree;
 mod workdir;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -30,7 +36,7 @@ use tree::Files;
 
 use crate::common::{Home, write};
 
-/// A build to be done twice. `FROM base` in its Dockerfile is the image of [`base`].
+/// A build to be done twice. `FROM base` in its Dockerfile is the image of [`base`]; `FROM onbuild` is the same with triggers.
 pub struct Case {
     home: Home,
     flags: Vec<String>,
@@ -113,28 +119,55 @@ impl Case {
     /// Both build it, to the same files and the same configuration.
     #[track_caller]
     pub fn same(self) {
-        let Some((docker, shiplap)) = self.both() else { return };
-        match (docker, shiplap) {
+        self.judge(|docker, shiplap| match (docker, shiplap) {
             (Result::Image { files, config }, Result::Image { files: ours, config: our_config }) => {
                 let files = tree::differences(&files, &ours, |_| false);
-                assert!(files.is_empty(), "docker (-) and shiplap (+) differ:\n{}", files.join("\n"));
-                assert_eq!(our_config, config, "shiplap's configuration on the left, docker's on the right");
+                if !files.is_empty() {
+                    return Err(format!("docker (-) and shiplap (+) differ:\n{}", files.join("\n")));
+                }
+                if config != our_config {
+                    return Err(format!("docker's configuration:\n{config:#}\nshiplap's:\n{our_config:#}"));
+                }
+                Ok(())
             }
-            (Result::Failure(why), Result::Image { .. }) => panic!("only docker failed:\n{why}"),
-            (Result::Image { .. }, Result::Failure(why)) => panic!("only shiplap failed:\n{why}"),
-            (Result::Failure(docker), Result::Failure(us)) => panic!("both failed:\n{docker}\n\n{us}"),
-        }
+            (Result::Failure(why), Result::Image { .. }) => Err(format!("only docker failed:\n{why}")),
+            (Result::Image { .. }, Result::Failure(why)) => Err(format!("only shiplap failed:\n{why}")),
+            (Result::Failure(docker), Result::Failure(us)) => Err(format!("both failed:\n{docker}\n\n{us}")),
+        });
     }
 
     /// Neither builds it.
     #[track_caller]
     pub fn refused(self) {
-        let Some((docker, shiplap)) = self.both() else { return };
-        match (docker, shiplap) {
-            (Result::Failure(_), Result::Failure(_)) => {}
-            (Result::Failure(why), _) => panic!("only docker refused it:\n{why}"),
-            (_, Result::Failure(why)) => panic!("only shiplap refused it:\n{why}"),
-            _ => panic!("both built it"),
+        self.refused_for("", "");
+    }
+
+    /// Neither builds it, and each says why.
+    #[track_caller]
+    pub fn refused_for(self, docker_says: &str, shiplap_says: &str) {
+        self.judge(|docker, shiplap| match (docker, shiplap) {
+            (Result::Failure(docker), Result::Failure(us)) => {
+                let says = |text: &str, wanted: &str| text.to_lowercase().contains(&wanted.to_lowercase());
+                match says(&docker, docker_says) && says(&us, shiplap_says) {
+                    true => Ok(()),
+                    false => Err(format!("both refused it for another reason:\n{docker}\n\n{us}")),
+                }
+            }
+            (Result::Failure(why), _) => Err(format!("only docker refused it:\n{why}")),
+            (_, Result::Failure(why)) => Err(format!("only shiplap refused it:\n{why}")),
+            _ => Err("both built it".to_owned()),
+        });
+    }
+
+    /// Builds with both and counts the case as what it comes to.
+    #[track_caller]
+    fn judge(self, judge: impl FnOnce(Result, Result) -> std::result::Result<(), String>) {
+        let at = Location::caller();
+        let Some((docker, shiplap)) = self.both() else { return tally::count("skipped", at) };
+        let verdict = judge(docker, shiplap);
+        tally::count(if verdict.is_ok() { "passed" } else { "failed" }, at);
+        if let Err(why) = verdict {
+            panic!("{why}");
         }
     }
 
@@ -144,8 +177,7 @@ impl Case {
         if self.merges && !engine.merges() {
             return None;
         }
-        let text = self.dockerfile.replace("FROM base", &format!("FROM {}", engine.base()));
-        let text = text.replace("from=base", &format!("from={}", engine.base()));
+        let text = with_images(&self.dockerfile, engine);
         fs::write(self.path("Dockerfile"), text).unwrap();
         let docker = engine.build_case(self);
         let shiplap = self.shiplap(engine);
@@ -154,7 +186,12 @@ impl Case {
 
     fn shiplap(&self, engine: &Engine) -> Result {
         let shiplap = |args: &[&str]| self.home.command(args).output().unwrap();
-        succeeded(shiplap(&["import", engine.base_tar().to_str().unwrap(), engine.base(), "--change=ENV PATH=/bin"]));
+        let tar = engine.base_tar().to_str().unwrap();
+        for (name, changes) in engine.images() {
+            let changes = changes.iter().map(|change| format!("--change={change}")).collect::<Vec<_>>();
+            let changes = changes.iter().map(String::as_str);
+            succeeded(shiplap(&["import", tar, name].into_iter().chain(changes).collect::<Vec<_>>()));
+        }
         let dockerfile = self.path("Dockerfile");
         let context = self.context();
         let mut build = vec!["build", "--progress=plain", "-t", "case:1", "-f", dockerfile.to_str().unwrap()];
@@ -169,6 +206,25 @@ impl Case {
         succeeded(shiplap(&["export", "--format=oci-layout", "case:1", layout.to_str().unwrap()]));
         Result::Image { files: tree::read(rootfs.as_slice()), config: engine::chosen(&config_of(&layout)) }
     }
+}
+
+/// The Dockerfile with the names that the images have in the engine.
+fn with_images(dockerfile: &str, engine: &Engine) -> String {
+    let [(base, _), (onbuild, _)] = engine.images();
+    let mut text = String::new();
+    for line in dockerfile.split_inclusive('\n') {
+        let from = line.trim_start_matches('\u{feff}').trim_start().to_lowercase().starts_with("from");
+        for word in line.split_inclusive([' ', '\t', '\r', '\n']) {
+            let (name, end) = word.split_at(word.trim_end().len());
+            text.push_str(match name {
+                "base" if from => base,
+                "onbuild" if from => onbuild,
+                _ => name,
+            });
+            text.push_str(end);
+        }
+    }
+    text.replace("from=base", &format!("from={base}")).replace("IMAGE=base", &format!("IMAGE={base}"))
 }
 
 /// The output of a command that must have ended well.

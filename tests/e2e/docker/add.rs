@@ -51,6 +51,51 @@ fn packed_archives_are_unpacked() {
     }
 }
 
+/// Unpacked by Docker where it has the program `xz`, and always by us: `tests/e2e/add_from_elsewhere.rs`.
+#[test]
+fn an_archive_of_xz_that_is_told_to_stay() {
+    if Command::new("xz").arg("--version").output().is_err() {
+        return eprintln!("skipped: no xz");
+    }
+    Case::new("FROM base\nADD --unpack=false a.tar.xz /x/\n").file("a.tar.xz", packed("xz")).same();
+}
+
+#[test]
+fn archives_with_links_that_lead_out() {
+    let mut tar = Tar(tar::Builder::new(Vec::new()));
+    tar.link("out", "../../../../etc");
+    tar.link("absolute", "/etc");
+    tar.file("plain", b"p\n", 0o644, 0);
+    Case::new("FROM base\nADD a.tar /x/\n").file("a.tar", tar.bytes()).same();
+    // The top of the archive is its root.
+    let mut tar = Tar(tar::Builder::new(Vec::new()));
+    tar.dir("etc", 0o755, 0);
+    tar.link("out", "/etc");
+    tar.file("out/new", b"through the link\n", 0o644, 0);
+    Case::new("FROM base\nADD a.tar /x/\n").file("a.tar", tar.bytes()).same();
+}
+
+#[test]
+fn excludes_of_add() {
+    Case::new("FROM base\nADD --exclude=*.txt --exclude=d/e . /x/\nADD --exclude=a.tar a.tar b.txt /y/\nADD --exclude=top a.tar /z/\n")
+        .file("a.tar", archive())
+        .file("b.txt", "b")
+        .file("d/e", "e")
+        .file("d/f", "f")
+        .same();
+}
+
+#[test]
+fn adds_are_like_copies() {
+    Case::new("FROM base\nADD a /x\nADD d /y\nADD a d /z/\nADD [\"a\", \"/w v\"]\nADD * /v/\nWORKDIR /u\nADD a ./b/\n")
+        .file("a", "a")
+        .file("d/e", "e")
+        .same();
+    Case::new("FROM base\nADD nothing /x\n").refused();
+    Case::new("FROM base\nADD a b /x\n").file("a", "a").file("b", "b").same();
+    Case::new("FROM base\nADD --chown=nobody:7 --chmod=u+x a /x\n").file("a", "a").same();
+}
+
 #[test]
 fn what_is_no_archive_is_copied() {
     let mut text = Command::new("gzip").arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -304,4 +349,44 @@ fn repositories_with_a_wrong_reference() {
     Case::new(&format!("FROM base\nADD {url}#v1:nothing /x\n")).refused();
     Case::new(&format!("FROM base\nADD {url}#v1:a /x\n")).refused();
     Case::new(&format!("FROM base\nADD --checksum=0123456789012345678901234567890123456789 {url}#v1 /x\n")).refused();
+}
+
+#[test]
+fn repositories_by_query() {
+    let Some(served) = repository() else { return };
+    let (url, first) = (&served.url, &served.first);
+    Case::new(&format!(
+        "FROM base\nADD {url}?ref=v1 /a\nADD {url}?tag=v2 /b\nADD {url}?branch=side&subdir=dir /c\nADD {url}?ref=main&checksum=$C /d\n"
+    ).replace("&checksum=$C", ""))
+    .same();
+    Case::new(&format!("FROM base\nADD {url}?tag=v1&checksum={first} /a\n")).same();
+    Case::new(&format!("FROM base\nADD {url}?commit={first} /a\n")).same();
+    Case::new(&format!("FROM base\nADD {url}?ref=v1&keep-git-dir=false&submodules=false /a\n")).same();
+    Case::new(&format!("FROM base\nADD --checksum={first} {url}#v1 /a\n")).same();
+    Case::new(&format!("FROM base\nADD --checksum={} {url}#v1 /a\n", &first[..12])).same();
+    for wrong in [
+        "?tag=v1&branch=side",
+        "?nothing=1",
+        "?ref=",
+        "?ref=v1&ref=v2",
+        "?ref=v1&checksum=0123456789012345678901234567890123456789",
+        "?keep-git-dir=perhaps",
+        "?ref=v1&fetch-depth=1",
+        "?ref=v1#v2",
+    ] {
+        Case::new(&format!("FROM base\nADD {url}{wrong} /a\n")).refused();
+    }
+}
+
+#[test]
+fn a_repository_as_a_context() {
+    let Some(served) = repository() else { return };
+    let url = &served.url;
+    Case::new("FROM base\nCOPY --from=code . /x\nRUN --mount=from=code,target=/c ls -A /c >/y\n")
+        .flag(&format!("--build-context=code={url}#v1"))
+        .same();
+    Case::new("FROM base\nCOPY --from=code . /x\n").flag(&format!("--build-context=code={url}#v1:dir")).same();
+    Case::new("FROM base AS code\nRUN exit 1\nFROM base\nCOPY --from=code dir /x\n")
+        .flag(&format!("--build-context=code={url}"))
+        .same();
 }

@@ -8,10 +8,16 @@ use serde_json::Value;
 
 use super::{Case, Result, base, succeeded, tree};
 
-/// A command that runs `docker`, and the base image that was imported there.
+/// What the images of the engine have in their configuration.
+const CHANGES: [&[&str]; 2] = [
+    &["ENV PATH=/bin"],
+    &["ENV PATH=/bin", "ONBUILD COPY given /given", "ONBUILD RUN cat given >made", "ONBUILD ENV FIRED=yes"],
+];
+
+/// A command that runs `docker`, and the images that were imported there.
 pub struct Engine {
     command: Vec<String>,
-    base: String,
+    images: [(String, &'static [&'static str]); 2],
     base_tar: PathBuf,
 }
 
@@ -29,17 +35,23 @@ impl Engine {
         };
         let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         let (base_tar, tag) = base::make();
-        let base = format!("shiplap-test/base:{tag}");
-        let engine = Self { command, base, base_tar };
-        if !engine.docker(&["image", "inspect", &engine.base]).status.success() {
-            let tar = engine.base_tar.to_str().unwrap();
-            succeeded(engine.docker(&["import", "-c", "ENV PATH=/bin", tar, &engine.base]));
+        let images =
+            [(format!("shiplap-test/base:{tag}"), CHANGES[0]), (format!("shiplap-test/onbuild:{tag}"), CHANGES[1])];
+        let engine = Self { command, images, base_tar };
+        for (name, changes) in &engine.images {
+            if !engine.docker(&["image", "inspect", name]).status.success() {
+                let mut import = vec!["import"];
+                changes.iter().for_each(|change| import.extend(["-c", change]));
+                import.extend([engine.base_tar.to_str().unwrap(), name]);
+                succeeded(engine.docker(&import));
+            }
         }
         Some(engine)
     }
 
-    pub fn base(&self) -> &str {
-        &self.base
+    /// The base image and the one with triggers, each with what was changed when it was imported.
+    pub fn images(&self) -> &[(String, &'static [&'static str]); 2] {
+        &self.images
     }
 
     pub fn base_tar(&self) -> &Path {

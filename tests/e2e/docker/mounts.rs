@@ -131,3 +131,78 @@ fn several_mounts_one_in_another() {
 fn a_mount_over_a_folder_that_the_command_wants_to_remove() {
     Case::new("FROM base\nRUN --mount=type=tmpfs,target=/data/dir rm -rf /data/dir || echo busy >/1\nRUN --mount=type=tmpfs,target=/new/m echo x >/new/kept\n").same();
 }
+
+#[test]
+fn options_by_their_other_names() {
+    Case::new(concat!(
+        "FROM base\nRUN --mount=src=d,dst=/x,readonly=false touch /x/new && ls /x >/1\n",
+        "RUN --mount=source=d,destination=/x,readwrite=true touch /x/new\nRUN --mount=TYPE=Bind,src=d,Target=/x,ro=false touch /x/new\n",
+        "RUN --mount=type=tmpfs,target=/x,size=1m df -k /x 2>/dev/null | tail -1 >/dev/null; echo ok >/2\n",
+        "RUN --mount=\"type=bind,src=d,target=/x\" ls /x >/3\n",
+    ))
+    .file("d/f", "f\n")
+    .same();
+    // Some say nothing where they stand.
+    for idle in ["type=bind,target=/x,env=A,id=b", "type=tmpfs,target=/x,id=a,ro", "type=ssh,env=A,ro"] {
+        Case::new(&format!("FROM base\nRUN --mount={idle} true\n")).same();
+    }
+    for wrong in [
+        "type=bind,target=/x,ro=perhaps",
+        "type=tmpfs,target=/x,size=big",
+        "type=cache,target=/x,sharing=some",
+        "type=cache,target=/x,mode=rwx",
+        "type=cache,target=/x,uid=bob",
+        "type=secret",
+        "type=bind,target=/x,id",
+        "type=tmpfs,target=/x,required",
+        "type=tmpfs,target=/x,sharing=locked",
+        "type=bind,target=/x,mode=0700",
+        "type=secret,id=x,required=perhaps",
+        "target",
+    ] {
+        Case::new(&format!("FROM base\nRUN --mount={wrong} true\n")).refused();
+    }
+}
+
+#[test]
+fn sharing_of_a_cache() {
+    let id = format!("shiplap-test-sharing-{}", std::process::id());
+    Case::new(&format!(
+        concat!(
+            "FROM base\nRUN --mount=type=cache,id={id},target=/c,sharing=locked echo 1 >/c/1\n",
+            "RUN --mount=type=cache,id={id},target=/c,sharing=shared ls /c >/1\n",
+            "RUN --mount=type=cache,id={id},target=/c,sharing=private ls /c >/2\n",
+            "RUN --mount=type=cache,id={id},target=/c,readonly touch /c/x 2>/dev/null; echo $? >/3\n",
+        ),
+        id = id
+    ))
+    .same();
+}
+
+#[test]
+fn a_mount_of_a_user_and_of_nothing() {
+    Case::new(concat!(
+        "FROM base\nUSER bob\nRUN --mount=target=/c cat /c/f >/tmp/1; touch /c/x 2>/dev/null; echo $? >>/tmp/1\n",
+        "RUN --mount=type=tmpfs,target=/t touch /t/x; echo $? >/tmp/2; ls -ld /t | cut -c1-10 >>/tmp/2\n",
+        "RUN --mount=type=secret,id=none --mount=type=ssh env | sort | grep -v ^SSH >/tmp/3\n",
+    ))
+    .file("f", "f\n")
+    .same();
+    Case::new("FROM base\nRUN --mount=type=ssh,required true\n").refused();
+    Case::new("FROM base\nRUN --mount=type=bind,from=scratch,target=/s ls -A /s >/1\n").same();
+}
+
+#[test]
+fn an_agent_belongs_to_whom_the_mount_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("agent");
+    // Nobody answers: what is compared is the socket.
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    Case::new(concat!(
+        "FROM base\nRUN --mount=type=ssh echo $SSH_AUTH_SOCK >/1; stat -c '%u %g %a %F' $SSH_AUTH_SOCK >>/1; ls -ld /run/buildkit | cut -c1-10 >>/1\n",
+        "RUN --mount=type=ssh,uid=3333,gid=100,mode=0660,target=/a/b stat -c '%u %g %a %F' $SSH_AUTH_SOCK >/2; echo $SSH_AUTH_SOCK >>/2\n",
+        "WORKDIR /w\nRUN --mount=type=ssh,target=rel --mount=type=ssh test -S rel && ls /run/buildkit >/3; ls /w / >/4\n",
+    ))
+    .flag(&format!("--ssh=default={}", socket.display()))
+    .same();
+}

@@ -121,3 +121,40 @@ fn scratch_is_no_build_context() {
         .flag("--build-context=scratch={dir}/other")
         .refused();
 }
+
+#[test]
+fn stages_by_number() {
+    Case::new(
+        "FROM base\nRUN echo 0 >/n\nFROM base\nRUN echo 1 >/n\nFROM base\nCOPY --from=0 /n /0\nCOPY --from=1 /n /1\n",
+    )
+    .same();
+    Case::new("FROM base\nRUN echo 0 >/n\nFROM base\nCOPY --from=1 /n /x\n").refused();
+    Case::new("FROM base\nFROM base\nCOPY --from=7 /n /x\n").refused();
+    Case::new("FROM base\nRUN echo 0 >/n\nFROM base\nRUN --mount=from=0,target=/m true\n").refused();
+}
+
+#[test]
+fn a_stage_that_copies_from_itself() {
+    Case::new("FROM base AS one\nCOPY --from=one /etc/passwd /x\n").refused();
+    Case::new("FROM base AS one\nFROM one AS one\nCOPY --from=one /etc/passwd /x\n").refused();
+}
+
+#[test]
+fn stages_that_are_not_needed_do_not_run() {
+    Case::new("FROM base AS broken\nRUN exit 1\nFROM base AS other\nRUN exit 2\nFROM base\nRUN true\n").same();
+    Case::new("FROM base AS broken\nRUN exit 1\nFROM base\nCOPY --from=broken /etc /x\n").refused();
+    Case::new("FROM base AS broken\nEXPOSE x\nFROM base\nRUN true\n").same();
+    Case::new("FROM base AS broken\nNOTHING x\nFROM base\nRUN true\n").refused();
+}
+
+#[test]
+fn a_target_that_is_not_there() {
+    Case::new("FROM base AS one\n").flag("--target=two").refused();
+    Case::new("FROM base AS one\nRUN echo 1 >/1\nFROM base\n").flag("--target=one").same();
+}
+
+#[test]
+fn patterns_in_a_stage() {
+    Case::new("FROM base AS one\nFROM base\nCOPY --from=one /data/*/inner /data/f?le /x/\nCOPY --from=one --exclude=**/deep /data/dir /y\nCOPY --from=one /nothing* /z/\n").same();
+    Case::new("FROM base AS one\nFROM base\nCOPY --from=one /nothing /z/\n").refused();
+}
