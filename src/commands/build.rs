@@ -1,11 +1,11 @@
 //! `shiplap build`
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use shiplap_builder::build::{BuildError, Built, Forecast, Outcome, Request, StepInfo};
+use shiplap_builder::build::{BuildError, Built, Context, Forecast, Outcome, Request, StepInfo};
 use shiplap_cache::ImageId;
 use shiplap_manifests::config::Image;
 use shiplap_manifests::names::ImageName;
@@ -17,6 +17,7 @@ use crate::output;
 use crate::release_images::request;
 
 mod annotations;
+mod context;
 mod fields;
 pub mod flags;
 mod outputs;
@@ -25,19 +26,21 @@ pub mod secrets;
 mod steps;
 mod unused;
 
+use context::What;
 pub use flags::Flags;
 use outputs::{OutputFlags, Outputs};
 use unused::UnusedFlags;
 
-/// Build an image from a directory, or the images of an instance
+/// Build an image from a directory or a URL, or the images of an instance
 ///
-/// With a directory it does what `docker buildx build` does with the same flags. With the name of an instance, or nothing where
+/// With a directory or a URL it does what `docker buildx build` does with the same flags. With the name of an instance, or nothing where
 /// shiplap.toml has one instance, it builds the images of that instance. What is built stays in the store; `shiplap release`
 /// tags it, `shiplap export` and `--push` take it elsewhere.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A directory, or an instance of shiplap.toml
-    #[arg(value_name = "DIR|INSTANCE")]
+    /// A directory, an instance of shiplap.toml, the URL of a git repository, of a tar or of a Dockerfile, or `-` for a tar or a
+    /// Dockerfile on standard input
+    #[arg(value_name = "DIR|INSTANCE|URL|-")]
     what: Option<String>,
     /// Only this image of the instance; can be given several times
     #[arg(long, value_name = "NAME")]
@@ -48,29 +51,6 @@ pub struct Args {
     outputs: OutputFlags,
     #[command(flatten)]
     unused: UnusedFlags,
-}
-
-/// What to build: a directory, or images of an instance.
-pub enum What {
-    Directory(PathBuf),
-    Instance(String),
-}
-
-/// Decides what a word on the command line means: a directory if there is one, else an instance.
-pub fn what(app: &App, given: Option<&str>) -> Result<What> {
-    match given {
-        Some(given) if Path::new(given).is_dir() => Ok(What::Directory(given.into())),
-        Some(given) if given.contains('/') || given.starts_with('.') => {
-            Err(Failure::new(Kind::Missing, format!("there is no directory {given}")))
-        }
-        Some(given) if app.config()?.is_none() => Err(Failure::new(
-            Kind::Missing,
-            format!("there is no directory {given} here, and no shiplap.toml that could name an instance so"),
-        )
-        .hint("`shiplap build DIR` builds a directory; `shiplap init` writes a shiplap.toml")),
-        Some(given) => Ok(What::Instance(given.to_owned())),
-        None => only_instance(app).map(What::Instance),
-    }
 }
 
 /// The instance that is meant when none is named.
@@ -88,9 +68,14 @@ pub fn only_instance(app: &App) -> Result<String> {
 }
 
 /// The builds that a command line means, each with the image of the instance that it makes.
-pub fn requests(app: &App, given: Option<&str>, flags: &Flags) -> Result<Vec<(Option<ImageName>, Request)>> {
-    match what(app, given)? {
-        What::Directory(context) => Ok(vec![(None, flags.request(&context)?)]),
+pub async fn requests(
+    app: &App,
+    images: &Images,
+    given: Option<&str>,
+    flags: &Flags,
+) -> Result<Vec<(Option<ImageName>, Request)>> {
+    match What::of(app, given)? {
+        What::Context(place) => Ok(vec![(None, place.request(app, images, flags).await?)]),
         What::Instance(name) => {
             flags.refuse_for_instance()?;
             let config = app.need_config()?;
@@ -105,7 +90,7 @@ pub fn requests(app: &App, given: Option<&str>, flags: &Flags) -> Result<Vec<(Op
 pub async fn forecasts(app: &App, given: Option<&str>, flags: &Flags) -> Result<Vec<(Option<ImageName>, Forecast)>> {
     let images = app.images()?;
     let mut forecasts = Vec::new();
-    for (image, request) in requests(app, given, flags)? {
+    for (image, request) in requests(app, &images, given, flags).await? {
         let place = DockerfilePlace::of(&request);
         let watch = app.progress.watch(image.as_ref().map(ImageName::as_str));
         let forecast = app.builder(&images).forecast(request, watch).await.map_err(|error| place.show(app, error))?;
@@ -144,15 +129,15 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     for note in args.unused.notes()?.iter().filter(|_| !args.outputs.quiet) {
         app.note(note);
     }
-    match what(app, args.what.as_deref())? {
-        What::Directory(context) => {
+    match What::of(app, args.what.as_deref())? {
+        What::Context(place) => {
             if let Some(image) = args.image.first() {
                 return Err(Failure::new(
                     Kind::Usage,
                     format!("--image {image} goes with an instance, not with a directory"),
                 ));
             }
-            let request = args.flags.request(&context)?;
+            let request = place.request(app, &images, &args.flags).await?;
             let outputs = Outputs::of(app, &args.outputs, &args.flags.tag, &request.options.platform)?;
             let built = build(app, &images, request, None).await?;
             name(&images, &built, &outputs.names)?;
@@ -209,12 +194,11 @@ fn local_name(instance: &shiplap_manifests::names::InstanceName, image: &ImageNa
 /// Builds, with errors shown at their place.
 pub async fn build(app: &App, images: &Images, request: Request, image: Option<&str>) -> Result<Built> {
     let place = DockerfilePlace::of(&request);
-    if !request.context.is_dir() {
-        return Err(Failure::new(
-            Kind::Missing,
-            format!("the build context {} is not a directory", request.context.display()),
-        )
-        .hint("for an instance it is `context` in shiplap.toml, relative to that file"));
+    if let Context::Folder(folder) = &request.context
+        && !folder.is_dir()
+    {
+        return Err(Failure::new(Kind::Missing, format!("the build context {} is not a directory", folder.display()))
+            .hint("for an instance it is `context` in shiplap.toml, relative to that file"));
     }
     let watch = app.progress.watch(image);
     app.builder(images).build(request, watch).await.map_err(|error| place.show(app, error))

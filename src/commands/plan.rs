@@ -19,8 +19,8 @@ use crate::{explain, output, table};
 /// what a step before it would make anew. A step that runs is taken to change the files that it changed the last time.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A directory, or an instance of shiplap.toml
-    #[arg(value_name = "DIR|INSTANCE")]
+    /// A directory, an instance of shiplap.toml, a URL, or `-`
+    #[arg(value_name = "DIR|INSTANCE|URL|-")]
     what: Option<String>,
     #[command(flatten)]
     flags: Flags,

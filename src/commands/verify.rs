@@ -21,8 +21,8 @@ const SHOWN: usize = 10;
 /// result is dropped, what was made now takes its place, and the command ends with 1.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A directory, or an instance of shiplap.toml
-    #[arg(value_name = "DIR|INSTANCE")]
+    /// A directory, an instance of shiplap.toml, a URL, or `-`
+    #[arg(value_name = "DIR|INSTANCE|URL|-")]
     what: Option<String>,
     /// Look at steps (what else there is to verify is checked whenever it is read)
     #[arg(long, required = true)]
@@ -46,7 +46,7 @@ struct Judged {
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let images = app.images()?;
     let mut judged = Vec::new();
-    for (image, request) in requests(app, args.what.as_deref(), &args.flags)? {
+    for (image, request) in requests(app, &images, args.what.as_deref(), &args.flags).await? {
         let request = Request { verify: args.sample.unwrap_or(usize::MAX), ..request };
         let built = build(app, &images, request, image.as_ref().map(ImageName::as_str)).await?;
         for (info, verdict) in built.verdicts {

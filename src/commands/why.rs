@@ -17,8 +17,8 @@ pub struct Args {
     /// A line of the Dockerfile, a stage, STAGE:LINE, or words of the instruction, as in `npm run webpack`
     #[arg(value_name = "STEP")]
     step: String,
-    /// A directory, or an instance of shiplap.toml
-    #[arg(value_name = "DIR|INSTANCE")]
+    /// A directory, an instance of shiplap.toml, a URL, or `-`
+    #[arg(value_name = "DIR|INSTANCE|URL|-")]
     what: Option<String>,
     #[command(flatten)]
     flags: Flags,

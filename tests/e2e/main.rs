@@ -13,6 +13,7 @@ mod bad_input;
 mod build_an_image;
 mod cli_reference;
 mod command_line;
+mod contexts_from_elsewhere;
 mod copy_parents;
 mod crash;
 mod docker;

@@ -41,6 +41,14 @@ pub enum BuildError {
         /// What is wrong.
         why: String,
     },
+    /// A build context cannot be unpacked.
+    #[error("cannot unpack {what}: {why}")]
+    Unpack {
+        /// Which.
+        what: String,
+        /// Why not.
+        why: String,
+    },
     /// A build context is no directory.
     #[error("the build context {} is not a directory", .0.display())]
     Context(PathBuf),

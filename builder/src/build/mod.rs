@@ -3,7 +3,7 @@
 //! ```text
 //! Builder::build       read and resolve, then all stages side by side      mod.rs
 //!   images             FROM names become images in the store               images.rs
-//!   Sources            contexts, images, repositories as trees of files    sources.rs, files.rs
+//!   Sources            contexts, images, repositories as trees of files    sources.rs, files.rs, remote.rs
 //!   stage              one step after the other on a growing stack         stage.rs
 //!     key              a step's name without its parent                    key.rs
 //!     Store::lookup    is there a result?                                  (cache)
@@ -33,6 +33,7 @@ mod layout;
 mod noise;
 mod owner;
 mod parents;
+mod remote;
 mod run;
 mod sources;
 mod stage;
@@ -57,6 +58,7 @@ pub use explain::{Change, Reason, What, Why};
 pub use inputs::Input;
 pub use layout::LayoutError;
 pub use noise::NOISE;
+pub use remote::{Context, FetchedContext};
 pub use verify::Verdict;
 
 use crate::dockerfile::{self, BuildOptions};
@@ -70,11 +72,11 @@ use stage::{StageOutput, Stopped};
 /// What to build.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The directory of the build context.
-    pub context: PathBuf,
+    /// The build context.
+    pub context: Context,
     /// The Dockerfile's path, for messages and to find its ignore file.
     pub dockerfile: PathBuf,
-    /// Its text, when it does not come from that path.
+    /// Its text, when it does not come from that path; it then has no ignore file of its own.
     pub dockerfile_text: Option<String>,
     /// Target, arguments, contexts, platform.
     pub options: BuildOptions,
@@ -115,8 +117,13 @@ pub struct Request {
 impl Request {
     /// A build of a directory with nothing special about it.
     pub fn new(context: impl Into<PathBuf>, dockerfile: impl Into<PathBuf>) -> Self {
+        Self::in_context(Context::Folder(context.into()), dockerfile)
+    }
+
+    /// A build with nothing special about it.
+    pub fn in_context(context: Context, dockerfile: impl Into<PathBuf>) -> Self {
         Self {
-            context: context.into(),
+            context,
             dockerfile: dockerfile.into(),
             dockerfile_text: None,
             options: BuildOptions::default(),
@@ -311,8 +318,16 @@ impl Builder {
             Some(text) => text.clone(),
             None => read_dockerfile(&request.dockerfile)?,
         };
-        let context = request.context.canonicalize().ok().filter(|path| path.is_dir());
-        let context = context.ok_or_else(|| BuildError::Context(request.context.clone()))?;
+        let (context, ignore) = match &request.context {
+            Context::Folder(folder) => {
+                let context = folder.canonicalize().ok().filter(|path| path.is_dir());
+                let context = context.ok_or_else(|| BuildError::Context(folder.clone()))?;
+                let own = request.dockerfile_text.is_none().then_some(&*request.dockerfile);
+                let ignore = ignore_rules(own, &context)?;
+                (Context::Folder(context), ignore)
+            }
+            fetched @ Context::Fetched(_) => (fetched.clone(), IgnoreRules::default()),
+        };
         let name = request.dockerfile.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let graph = dockerfile::parse(&name, &text)?.resolve(&request.options)?;
         let mut images = HashMap::new();
@@ -330,7 +345,6 @@ impl Builder {
                 return Err(BuildError::Context(path.clone()));
             }
         }
-        let ignore = ignore_rules(&request.dockerfile, &context)?;
         let names = plan.stages.iter().map(|stage| stage.name.clone()).collect();
         let sources = Arc::new(Sources::new(images, context, &plan.contexts, ignore, names));
         let samples = AtomicUsize::new(request.verify);
@@ -356,11 +370,13 @@ impl Builder {
 }
 
 /// The Dockerfile's own ignore file goes before the context's (Dockerfile reference, *.dockerignore file*).
-fn ignore_rules(dockerfile: &Path, context: &Path) -> Result<IgnoreRules, BuildError> {
-    let mut own = dockerfile.as_os_str().to_owned();
-    own.push(".dockerignore");
-    if let Some(rules) = sources::read_ignore(Path::new(&own))? {
-        return Ok(rules);
+fn ignore_rules(dockerfile: Option<&Path>, context: &Path) -> Result<IgnoreRules, BuildError> {
+    if let Some(dockerfile) = dockerfile {
+        let mut own = dockerfile.as_os_str().to_owned();
+        own.push(".dockerignore");
+        if let Some(rules) = sources::read_ignore(Path::new(&own))? {
+            return Ok(rules);
+        }
     }
     Ok(sources::read_ignore(&context.join(".dockerignore"))?.unwrap_or_default())
 }

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::error::{BuildError, StepError};
 use super::files::Files;
-use super::{Builder, git};
+use super::{Builder, Context, git};
 use crate::ignore::IgnoreRules;
 use crate::plan::{ContextName, GitSource, ImageRef, Source, StageId};
 
@@ -20,6 +20,8 @@ pub(crate) struct Sources {
     /// Images by the name that the Dockerfile has for them.
     pub(crate) images: HashMap<ImageRef, Image>,
     contexts: BTreeMap<ContextName, PathBuf>,
+    /// The files of the main context, where it is no folder.
+    fetched: Option<Files>,
     ignore: IgnoreRules,
     /// The trees of stages that are done.
     stages: Mutex<HashMap<StageId, Stack>>,
@@ -52,23 +54,34 @@ impl Used {
 impl Sources {
     pub(crate) fn new(
         images: HashMap<ImageRef, Image>,
-        main: PathBuf,
+        main: Context,
         named: &BTreeMap<ContextName, PathBuf>,
         ignore: IgnoreRules,
         names: Vec<String>,
     ) -> Self {
         let mut contexts = named.clone();
-        contexts.insert(ContextName::MAIN, main);
+        let mut used = Used::default();
+        let fetched = match main {
+            Context::Folder(folder) => {
+                contexts.insert(ContextName::MAIN, folder);
+                None
+            }
+            Context::Fetched(context) => {
+                used.git.extend(context.git().cloned());
+                Some(context.files().clone())
+            }
+        };
         Self {
             images,
             contexts,
+            fetched,
             ignore,
             stages: Mutex::default(),
             commits: Arc::default(),
             names,
             staged: Mutex::default(),
             files: Arc::default(),
-            used: Default::default(),
+            used: Arc::new(std::sync::Mutex::new(used)),
         }
     }
 
@@ -77,6 +90,7 @@ impl Sources {
         Self {
             images: self.images.clone(),
             contexts: self.contexts.clone(),
+            fetched: self.fetched.clone(),
             ignore: self.ignore.clone(),
             stages: Mutex::default(),
             commits: self.commits.clone(),
@@ -122,6 +136,10 @@ impl Sources {
             }
             Source::Image(image) => Ok(Files::of_stack(&store, &self.image_stack(image))?),
             Source::Context(name) => {
+                if let (Some(files), true) = (&self.fetched, *name == ContextName::MAIN) {
+                    self.note(|used| used.contexts.insert(name.to_string(), files.clone()));
+                    return Ok(files.clone());
+                }
                 let root = self.contexts.get(name).cloned().unwrap_or_default();
                 let ignore = if *name == ContextName::MAIN { self.ignore.clone() } else { ignore_of(&root)? };
                 let files = blocking(move || Ok(scan(&store, &root, &ignore)?)).await?;

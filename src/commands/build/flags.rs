@@ -1,10 +1,10 @@
 //! The flags of `docker buildx build`, in their own spelling.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
-use shiplap_builder::build::{Request, StepSelector};
+use shiplap_builder::build::{Context, Request, StepSelector};
 use shiplap_builder::dockerfile::BuildOptions;
 use shiplap_builder::plan::{BuildContext, Network, Platform};
 use shiplap_builder::sandbox::Ulimit;
@@ -15,7 +15,7 @@ use crate::failure::{Failure, Kind, Result};
 /// What the build takes from the command line.
 #[derive(Debug, clap::Args)]
 pub struct Flags {
-    /// The Dockerfile [default: DIR/Dockerfile]; `-` reads it from standard input
+    /// The Dockerfile, a file or a URL [default: DIR/Dockerfile]; `-` reads it from standard input
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// A name for the image, NAME[:TAG]; can be given several times
@@ -96,18 +96,8 @@ pub fn wrong(flag: &str, value: &str, expected: &str) -> Failure {
 }
 
 impl Flags {
-    /// The request for a directory.
-    pub fn request(&self, context: &Path) -> Result<Request> {
-        let (dockerfile, text) = match &self.file {
-            Some(file) if file.as_os_str() == "-" => {
-                let text = std::io::read_to_string(std::io::stdin()).map_err(|e| {
-                    Failure::new(Kind::Failed, format!("cannot read the Dockerfile from standard input: {e}"))
-                })?;
-                (context.join("Dockerfile"), Some(text))
-            }
-            Some(file) => (file.clone(), None),
-            None => (context.join("Dockerfile"), None),
-        };
+    /// The request for a context.
+    pub fn request(&self, context: Context, dockerfile: PathBuf, text: Option<String>) -> Result<Request> {
         let options = BuildOptions {
             target: self.target.clone(),
             build_args: self.build_args()?,
@@ -121,7 +111,7 @@ impl Flags {
             options,
             secrets: secrets::read(&self.secret)?,
             labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-            ..Request::new(context, dockerfile)
+            ..Request::in_context(context, dockerfile)
         })
     }
 
@@ -204,7 +194,8 @@ impl Flags {
         }
     }
 
-    fn build_args(&self) -> Result<BTreeMap<String, String>> {
+    /// `--build-arg`.
+    pub fn build_args(&self) -> Result<BTreeMap<String, String>> {
         let mut args = BTreeMap::new();
         for text in &self.build_arg {
             match text.split_once('=') {
