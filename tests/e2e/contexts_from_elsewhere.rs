@@ -195,7 +195,7 @@ fn files_of_the_web_are_contexts_and_dockerfiles() {
 }
 
 /// A server of the files of a folder.
-fn serve(folder: PathBuf) -> String {
+pub fn serve(folder: PathBuf) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {

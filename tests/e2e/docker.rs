@@ -9,6 +9,7 @@ mod arguments;
 mod base;
 mod campus;
 mod campus_noise;
+mod command_line;
 mod config;
 mod copy;
 mod engine;

@@ -266,10 +266,10 @@ fn a_file_of_the_web_that_is_missing() {
 }
 
 /// A repository, and the daemon that serves it on loopback.
-struct Served {
+pub struct Served {
     _folder: tempfile::TempDir,
     daemon: Child,
-    url: String,
+    pub url: String,
     first: String,
 }
 
@@ -280,7 +280,7 @@ impl Drop for Served {
     }
 }
 
-fn repository() -> Option<Served> {
+pub fn repository() -> Option<Served> {
     let folder = tempfile::tempdir().unwrap();
     let repo = Repo::of(&folder.path().join("repo.git"));
     repo.write("a", "a\n");

@@ -1,7 +1,7 @@
 //! The engine that we compare with.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
@@ -60,6 +60,10 @@ impl Engine {
 
     pub fn docker(&self, args: &[&str]) -> Output {
         Command::new(&self.command[0]).args(&self.command[1..]).args(args).output().unwrap()
+    }
+
+    pub fn docker_with(&self, args: &[&str], stdin: Stdio) -> Output {
+        Command::new(&self.command[0]).args(&self.command[1..]).args(args).stdin(stdin).output().unwrap()
     }
 
     /// Whether it keeps images with containerd. Only then `COPY --link` makes a layer that looks at nothing below it; else
