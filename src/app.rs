@@ -13,6 +13,7 @@ use shiplap_registry::{Client, ClientOptions, Images, auth::Credentials};
 
 use crate::cli::{Cli, Command, Global};
 use crate::commands;
+use crate::docker_config;
 use crate::failure::{Failure, Kind, Result};
 use crate::progress::Progress;
 
@@ -129,10 +130,8 @@ impl App {
 
     /// A client for registries, with Docker's credentials.
     pub fn client(&self) -> Client {
-        let folder =
-            std::env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(dirs::home_dir()?.join(".docker")));
         let credentials =
-            folder.map_or_else(Credentials::anonymous, |f| Credentials::from_file(&f.join("config.json")));
+            docker_config::path().map_or_else(Credentials::anonymous, |file| Credentials::from_file(&file));
         Client::new(ClientOptions { credentials, progress: self.progress.clone(), ..ClientOptions::default() })
     }
 

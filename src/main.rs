@@ -3,6 +3,7 @@
 mod app;
 mod cli;
 mod commands;
+mod docker_config;
 mod explain;
 mod failure;
 mod names;

@@ -12,6 +12,7 @@ use shiplap_manifests::release::{ImageInputs, ReleaseImage};
 use shiplap_registry::{Error, Images, Packed};
 
 use crate::commands::build::{flags, secrets};
+use crate::docker_config;
 use crate::failure::{Failure, Kind, Result};
 
 /// The build of an instance's image.
@@ -32,13 +33,15 @@ pub fn request(config: &Config, image: &Image) -> Result<Request> {
         };
         secrets.insert(id.clone(), value);
     }
+    let mut build_args = image.build_args.clone();
+    docker_config::add_proxies(&mut build_args)?;
     let default_noise = NOISE.iter().filter(|_| config.build.default_noise).copied();
     let noise = default_noise.chain(config.build.noise.iter().map(String::as_str)).map(str::to_owned).collect();
     let max_age = config.build.max_age.map(|age| age.0);
     Ok(Request {
         options: BuildOptions {
             target: image.target.clone(),
-            build_args: image.build_args.clone(),
+            build_args,
             build_contexts: flags::contexts(contexts)?,
             platform: flags::platform(image.platform.as_deref())?,
             ..BuildOptions::default()

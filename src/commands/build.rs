@@ -138,7 +138,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
                 ));
             }
             let request = place.request(app, &images, &args.flags).await?;
-            let outputs = Outputs::of(app, &args.outputs, &args.flags.tag, &request.options.platform)?;
+            let outputs = Outputs::of(app, &args.outputs, &args.flags.tag, &request.options)?;
             let built = build(app, &images, request, None).await?;
             name(&images, &built, &outputs.names)?;
             outputs.write(app, &images, &built).await?;
@@ -167,10 +167,10 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
             let several = instance.image.len() > 1;
             for (image, settings) in chosen {
                 let request = args.flags.adjust(request(&config, settings)?)?;
-                let platform = request.options.platform.clone();
+                let options = request.options.clone();
                 let built = build(app, &images, request, several.then_some(image.as_str())).await?;
                 let name = local_name(instance_name, image);
-                let outputs = Outputs::of(app, &args.outputs, &[name], &platform)?;
+                let outputs = Outputs::of(app, &args.outputs, &[name], &options)?;
                 self::name(&images, &built, &outputs.names)?;
                 outputs.write(app, &images, &built).await?;
                 reports.push(report(Some(image.clone()), built, &outputs.names));

@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixListener;
 
 use crate::campus::CONFIG;
-use crate::common::{Home, Ran};
+use crate::common::{Home, Ran, write};
 
 #[test]
 fn switches_take_values_and_the_last_word_counts() {
@@ -84,6 +84,42 @@ fn flags_without_effect_are_accepted_and_told() {
     ] {
         home.run([&["build", "."], &flags[..]].concat()).ends_with(2).says(says);
     }
+}
+
+/// `proxies` in Docker's `config.json`, and `SOURCE_DATE_EPOCH`: the `docker` command makes build arguments of them.
+#[test]
+fn some_build_arguments_come_from_around() {
+    let home = Home::with_base();
+    let proxies =
+        r#"{"proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "a,b"}, "tcp://x": {"ftpProxy": "no"}}}"#;
+    write(&home.path("user/.docker/config.json"), proxies);
+    let dockerfile = "FROM base:1\nARG SOURCE_DATE_EPOCH\nRUN env | grep -i -e proxy -e EPOCH | sort >/env\n";
+    home.write("Dockerfile", dockerfile);
+    let env = |flags: &[&str], epoch: &str| {
+        let mut command = home.command([&["build", "-t", "app:1", "--no-cache", "."], flags].concat());
+        Ran::of(command.env("SOURCE_DATE_EPOCH", epoch).output().unwrap()).ok();
+        home.file("app:1", "env")
+    };
+    let proxies = |http: &str| format!("HTTP_PROXY={http}\nNO_PROXY=a,b\n");
+    let lower = |http: &str| proxies(http).replace("HTTP_PROXY", "http_proxy").replace("NO_PROXY", "no_proxy");
+    let of = |http: &str, epoch: &str| format!("{}{epoch}{}", proxies(http), lower(http));
+    assert_eq!(env(&[], "1000"), of("http://p:1", "SOURCE_DATE_EPOCH=1000\n"));
+    assert_eq!(env(&["--build-arg=http_proxy=mine"], ""), of("mine", ""));
+    assert_eq!(env(&["--build-arg", "SOURCE_DATE_EPOCH=7"], "1000"), of("http://p:1", "SOURCE_DATE_EPOCH=7\n"));
+    // No proxy is part of an image or of a key.
+    assert!(!home.config("app:1").to_string().contains("http://p:1"));
+    assert!(home.build_again("app:1", &["--build-arg=HTTP_PROXY=other"]).ran().is_empty());
+
+    let made = |flags: &[&str]| {
+        home.run([&["build", "-q", "-o", "type=oci,dest=app.tar", "."], flags].concat()).ok();
+        home.run(["import", "app.tar", "app:2"]).ok();
+        home.config("app:2")["created"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(made(&["--build-arg=SOURCE_DATE_EPOCH=1000"]), "1970-01-01T00:16:40Z");
+    assert_ne!(made(&[]), "1970-01-01T00:16:40Z");
+    home.run(["build", "--build-arg=SOURCE_DATE_EPOCH=soon", "."]).ends_with(2).says("not a number of seconds");
+    write(&home.path("user/.docker/config.json"), "{");
+    home.run(["build", "."]).ends_with(2).says("the proxies for builds");
 }
 
 #[test]

@@ -9,7 +9,9 @@ use shiplap_builder::dockerfile::BuildOptions;
 use shiplap_builder::plan::{BuildContext, Network, Platform};
 use shiplap_builder::sandbox::Ulimit;
 
+use super::packing::SOURCE_DATE_EPOCH;
 use super::{secrets, steps};
+use crate::docker_config;
 use crate::failure::{Failure, Kind, Result};
 
 /// What the build takes from the command line.
@@ -204,6 +206,13 @@ impl Flags {
                 None => drop(std::env::var(text).ok().and_then(|value| args.insert(text.clone(), value))),
             }
         }
+        // As buildx does with its environment.
+        if let (Ok(epoch), false) = (std::env::var(SOURCE_DATE_EPOCH), args.contains_key(SOURCE_DATE_EPOCH))
+            && !epoch.is_empty()
+        {
+            args.insert(SOURCE_DATE_EPOCH.to_owned(), epoch);
+        }
+        docker_config::add_proxies(&mut args)?;
         Ok(args)
     }
 }

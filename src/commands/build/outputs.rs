@@ -7,12 +7,12 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use shiplap_builder::build::Built;
-use shiplap_builder::plan::Platform;
+use shiplap_builder::dockerfile::BuildOptions;
 use shiplap_registry::archive::export_folder;
-use shiplap_registry::{Images, Packed, Reference};
+use shiplap_registry::{Images, PackOptions, Packed, Reference};
 
 use super::annotations::{self, Annotation};
-use super::packing::{CompressionKind, Packing, pack_options};
+use super::packing::{CompressionKind, Packing, SOURCE_DATE_EPOCH, pack_options_at};
 use crate::app::App;
 use crate::commands::export;
 use crate::failure::{Failure, Kind, Result};
@@ -73,8 +73,10 @@ pub struct Outputs {
 
 impl Outputs {
     /// Reads the flags. What is wrong with them is said before a long build, not after it.
-    pub fn of(app: &App, flags: &OutputFlags, tags: &[String], platform: &Platform) -> Result<Self> {
-        let mut given: Vec<Output> = flags.output.iter().map(|text| Output::parse(text)).collect::<Result<_>>()?;
+    pub fn of(app: &App, flags: &OutputFlags, tags: &[String], options: &BuildOptions) -> Result<Self> {
+        let epoch = options.build_args.get(SOURCE_DATE_EPOCH).map(String::as_str).filter(|epoch| !epoch.is_empty());
+        let mut given: Vec<Output> =
+            flags.output.iter().map(|text| Output::parse(text, epoch.is_some())).collect::<Result<_>>()?;
         if flags.push && !given.iter().any(|output| matches!(output.to, To::Registry { .. })) {
             match given.iter_mut().find(|output| output.to == To::Store) {
                 Some(output) => output.to = To::Registry { by_digest: false },
@@ -105,10 +107,11 @@ impl Outputs {
                 .hint("give one with -t REGISTRY/NAME:TAG"));
         }
         let packing = |output: &Output| -> Result<Packing> {
-            let options = pack_options(output.compression.or(flags.compression).map(CompressionKind::config))?;
-            let options = shiplap_registry::PackOptions { force: output.force_compression, ..options };
-            let annotations = annotations::collect(annotations.iter().chain(&output.annotations), platform);
-            Ok(Packing { options, annotations })
+            let compression = output.compression.or(flags.compression).map(CompressionKind::config);
+            let packed = pack_options_at(compression, epoch)?;
+            let packed = PackOptions { force: output.force_compression, ..packed };
+            let annotations = annotations::collect(annotations.iter().chain(&output.annotations), &options.platform);
+            Ok(Packing { options: packed, annotations })
         };
         let all: Vec<(Output, Packing)> =
             given.into_iter().map(|output| packing(&output).map(|packing| (output, packing))).collect::<Result<_>>()?;

@@ -47,16 +47,23 @@ impl Packing {
     }
 }
 
+/// The time that none in a new layer or configuration is to be later than (https://reproducible-builds.org/specs/source-date-epoch/).
+pub const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 /// With the times that the environment bounds.
 pub fn pack_options(compression: Option<config::Compression>) -> Result<PackOptions> {
+    pack_options_at(compression, std::env::var(SOURCE_DATE_EPOCH).ok().as_deref())
+}
+
+/// With the times that a build argument bounds.
+pub fn pack_options_at(compression: Option<config::Compression>, epoch: Option<&str>) -> Result<PackOptions> {
     let compression = match compression.unwrap_or_default() {
         config::Compression::Zstd => Compression::Zstd,
         config::Compression::Gzip => Compression::Gzip,
     };
-    // https://reproducible-builds.org/specs/source-date-epoch/
-    let clamp = match std::env::var("SOURCE_DATE_EPOCH") {
-        Err(_) => None,
-        Ok(text) => Some(text.parse().map_err(|_| {
+    let clamp = match epoch.filter(|text| !text.is_empty()) {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|_| {
             Failure::new(Kind::Usage, format!("SOURCE_DATE_EPOCH is `{text}`, not a number of seconds"))
         })?),
     };

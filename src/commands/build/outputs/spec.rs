@@ -44,15 +44,15 @@ impl Output {
         Self { to, names: Vec::new(), compression: None, force_compression: false, annotations: Vec::new() }
     }
 
-    /// Reads one.
-    pub fn parse(text: &str) -> Result<Self> {
+    /// Reads one. `epoch` says whether there is a time that none is to be later than.
+    pub fn parse(text: &str, epoch: bool) -> Result<Self> {
         match words("--output", text)?.as_slice() {
             [one] if one == "-" => return Ok(Self::plain(To::File(Format::Rootfs, "-".into()))),
             // A comma in quotes is no part of a short form.
             [one] if one == text && !text.starts_with("type=") => return Ok(Self::plain(To::Files(text.into()))),
             _ => {}
         }
-        let mut attributes = Attributes { text, left: fields("--output", text)?.into_iter().collect() };
+        let mut attributes = Attributes { text, epoch, left: fields("--output", text)?.into_iter().collect() };
         let kind = attributes.take("type").ok_or_else(|| attributes.wrong("the type is missing", TYPES))?;
         let output = match kind.as_str() {
             "local" => attributes.files()?,
@@ -85,6 +85,7 @@ impl Output {
 /// What is left of the fields of an output.
 struct Attributes<'a> {
     text: &'a str,
+    epoch: bool,
     left: BTreeMap<String, String>,
 }
 
@@ -188,10 +189,12 @@ impl Attributes<'_> {
             return Err(self.wrong(why, "no level: each layer is compressed once, so that it has one digest"));
         }
         self.only("oci-mediatypes", true, "oci-mediatypes=true: registries and engines since 2017 read OCI's types")?;
-        let epoch = std::env::var_os("SOURCE_DATE_EPOCH").is_some();
+        let epoch = self.epoch;
         let why = match epoch {
             true => "no SOURCE_DATE_EPOCH: it bounds the times of files too",
-            false => "SOURCE_DATE_EPOCH in the environment, the time that none is to be later than",
+            false => {
+                "SOURCE_DATE_EPOCH in the environment or as a build argument, the time that none is to be later than"
+            }
         };
         self.only("rewrite-timestamp", epoch, why)?;
         let force_compression = self.switch("force-compression")?.unwrap_or(false);
@@ -227,7 +230,7 @@ mod tests {
     use super::*;
 
     fn to(text: &str) -> To {
-        Output::parse(text).unwrap().to
+        Output::parse(text, false).unwrap().to
     }
 
     #[test]
@@ -239,7 +242,7 @@ mod tests {
             ("-", file(Format::Rootfs, "-")),
             ("type=tar", file(Format::Rootfs, "-")),
             ("type=tar,dest=a.tar", file(Format::Rootfs, "a.tar")),
-            ("TYPE=oci", file(Format::OciArchive, "-")),
+            ("TYPE=oci,DEST=-", file(Format::OciArchive, "-")),
             ("type=oci,tar=0,dest=out", file(Format::OciLayout, "out")),
             ("type=docker", To::Store),
             ("type=docker,compression=uncompressed,dest=-", file(Format::DockerArchive, "-")),
@@ -272,6 +275,7 @@ mod tests {
             ("type=image,compression=estargz", "compression=estargz"),
             ("type=image,compression-level=3", "compression-level"),
             ("type=image,oci-mediatypes=false", "oci-mediatypes"),
+            ("type=image,rewrite-timestamp=true", "rewrite-timestamp"),
             ("type=image,push=maybe", "push=maybe"),
             ("type=image,name=*", "name=*"),
             ("type=image,store=false", "store=false"),
@@ -279,15 +283,25 @@ mod tests {
             ("type=image,annotation-index.a=b", "no index"),
             ("type=image,attestation-prefix=x", "no `attestation-prefix`"),
         ] {
-            let error = Output::parse(text).unwrap_err().to_string();
+            let error = Output::parse(text, false).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn times_are_bounded_where_there_is_a_bound() {
+        for (value, epoch, accepted) in
+            [("true", true, true), ("false", true, false), ("0", false, true), ("1", false, false)]
+        {
+            let output = Output::parse(&format!("type=oci,rewrite-timestamp={value}"), epoch);
+            assert_eq!(output.is_ok(), accepted, "{value} {epoch}");
         }
     }
 
     #[test]
     fn attributes_of_images_are_read() {
         let text = "type=image,\"name=a:1,b:2\",compression=gzip,force-compression=true,annotation.by=ada";
-        let output = Output::parse(text).unwrap();
+        let output = Output::parse(text, false).unwrap();
         assert_eq!(output.names, ["a:1", "b:2"]);
         assert_eq!((output.compression, output.force_compression), (Some(CompressionKind::Gzip), true));
         assert_eq!(output.annotations, Annotation::of_flag("by=ada").unwrap());
