@@ -194,6 +194,47 @@ fn files_of_the_web_are_contexts_and_dockerfiles() {
     build(&home, &["-f", "x", &dockerfile], None).ends_with(2).says("--file x is another");
 }
 
+/// No ignore file is looked at in those that are fetched, as in BuildKit.
+#[test]
+fn named_contexts_of_every_kind() {
+    let home = Home::with_base();
+    tar(&home, "a.tar", &[]);
+    let at = home.path("site.git");
+    fill(&at);
+    Repo::of(&at);
+    home.build("image:1", "FROM base:1\nRUN mkdir /x && touch /x/image\n", &[]);
+    home.run(["export", "image:1", "layout"]).ok();
+    home.write("folder/seen.txt", "");
+    home.write("folder/b.md", "");
+    home.write("folder/.dockerignore", "*.md");
+    home.write("Dockerfile", "FROM base:1\nCOPY --from=of . /of/\nRUN --mount=from=of,target=/m ls -A /m >/seen\n");
+    let url = serve(home.work());
+    for (place, first, rest) in [
+        ("folder".to_owned(), ".dockerignore", vec!["seen.txt"]),
+        (format!("{url}/a.tar"), ".dockerignore", WHOLE[1..].to_vec()),
+        (format!("file://{}#main:sub", at.display()), "Dockerfile", vec!["s.txt"]),
+        ("docker-image://image:1".to_owned(), "bin/", vec![]),
+        ("oci-layout://layout:1".to_owned(), "bin/", vec![]),
+    ] {
+        let files = built(&home, &["--build-context", &format!("of={place}"), "."], None, "of/");
+        assert_eq!(files[0], first, "{place}");
+        assert!(
+            rest.is_empty() || files[1..].starts_with(&rest.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>()),
+            "{place}: {files:?}"
+        );
+        assert_eq!(
+            files.contains(&"x/image".to_owned()),
+            place.contains("image:") || place.contains("layout:"),
+            "{place}"
+        );
+        let seen = home.file("app:1", "seen");
+        assert_eq!(seen.lines().next(), Some(first.trim_end_matches('/')), "{place}");
+    }
+    build(&home, &["--build-context", "of=oci-layout://layout:2", "."], None).ends_with(1).says("layout");
+    build(&home, &["--build-context", "of=oci-layout://none", "."], None).ends_with(1).says("none");
+    build(&home, &["--build-context", "of=none", "."], None).ends_with(4).says("none");
+}
+
 /// A server of the files of a folder.
 pub fn serve(folder: PathBuf) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

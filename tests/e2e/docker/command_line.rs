@@ -1,12 +1,13 @@
 //! Contexts that are no folder, and files that are taken into one.
 
 use std::fs::{self, File};
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::add::repository;
 use super::engine::Engine;
-use super::{succeeded, tree};
+use super::{succeeded, tally, tree, with_images};
 use crate::common::{Home, sh, write};
 use crate::contexts_from_elsewhere::serve;
 
@@ -21,7 +22,9 @@ impl Site {
         let engine = Engine::get()?;
         let site = Self { home: Home::new(), engine };
         let tar = engine.base_tar().to_str().unwrap();
-        succeeded(site.home.command(["import", tar, engine.base(), "--change=ENV PATH=/bin"]).output().unwrap());
+        succeeded(
+            site.home.command(["import", tar, &engine.images()[0].0, "--change=ENV PATH=/bin"]).output().unwrap(),
+        );
         site.write("Dockerfile", "FROM base\nCOPY . /all/\n");
         site.write("Dockerfile.dockerignore", "*.md\n");
         site.write(".dockerignore", "*.md\n");
@@ -38,7 +41,7 @@ impl Site {
     }
 
     fn write(&self, path: &str, text: &str) -> PathBuf {
-        write(&self.at(path), text.replace("FROM base", &format!("FROM {}", self.engine.base())))
+        write(&self.at(path), with_images(text, self.engine))
     }
 
     /// A tar of the folder, in which everything belongs to somebody.
@@ -62,6 +65,7 @@ impl Site {
         succeeded(self.home.command(shiplap).stdin(stdin()).output().unwrap());
         let read = |tar: &Path| tree::read(File::open(tar).unwrap());
         let differences = tree::differences(&read(&theirs), &read(&ours), |_| false);
+        tally::count(if differences.is_empty() { "passed" } else { "failed" }, Location::caller());
         assert!(differences.is_empty(), "{args:?}: docker (-) and shiplap (+) differ:\n{}", differences.join("\n"));
     }
 }
@@ -147,6 +151,7 @@ fn files_in_a_folder() {
     };
     let ((theirs, their_times), (ours, our_times)) = (files(&theirs), files(&ours));
     let differences = tree::differences(&theirs, &ours, |_| false);
+    tally::count(if differences.is_empty() { "passed" } else { "failed" }, Location::caller());
     assert!(differences.is_empty(), "docker (-) and shiplap (+) differ:\n{}", differences.join("\n"));
     assert_eq!(our_times, their_times);
 }
