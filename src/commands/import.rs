@@ -40,6 +40,7 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let images = app.images()?;
     let text = platform.to_string();
     let options = ImportOptions {
+        in_layout: None,
         name: args.source.clone(),
         platform: text.parse().map_err(|e| Failure::new(Kind::Usage, format!("the platform {text}: {e}")))?,
         config: changes(&args.change)?,

@@ -204,6 +204,9 @@ fn named_contexts_of_every_kind() {
     Repo::of(&at);
     home.build("image:1", "FROM base:1\nRUN mkdir /x && touch /x/image\n", &[]);
     home.run(["export", "image:1", "layout"]).ok();
+    let index: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(home.work().join("layout/index.json")).unwrap()).unwrap();
+    let digest = index["manifests"][0]["digest"].as_str().unwrap();
     home.write("folder/seen.txt", "");
     home.write("folder/b.md", "");
     home.write("folder/.dockerignore", "*.md");
@@ -214,7 +217,9 @@ fn named_contexts_of_every_kind() {
         (format!("{url}/a.tar"), ".dockerignore", WHOLE[1..].to_vec()),
         (format!("file://{}#main:sub", at.display()), "Dockerfile", vec!["s.txt"]),
         ("docker-image://image:1".to_owned(), "bin/", vec![]),
+        ("oci-layout://layout".to_owned(), "bin/", vec![]),
         ("oci-layout://layout:1".to_owned(), "bin/", vec![]),
+        (format!("oci-layout://layout:old@{digest}"), "bin/", vec![]),
     ] {
         let files = built(&home, &["--build-context", &format!("of={place}"), "."], None, "of/");
         assert_eq!(files[0], first, "{place}");
@@ -224,13 +229,15 @@ fn named_contexts_of_every_kind() {
         );
         assert_eq!(
             files.contains(&"x/image".to_owned()),
-            place.contains("image:") || place.contains("layout:"),
+            place.contains("image:") || place.contains("layout"),
             "{place}"
         );
         let seen = home.file("app:1", "seen");
         assert_eq!(seen.lines().next(), Some(first.trim_end_matches('/')), "{place}");
     }
-    build(&home, &["--build-context", "of=oci-layout://layout:2", "."], None).ends_with(1).says("layout");
+    build(&home, &["--build-context", "of=oci-layout://layout:2", "."], None).ends_with(1).says("no tag 2, but 1");
+    let other = format!("of=oci-layout://layout@sha256:{}", "0".repeat(64));
+    build(&home, &["--build-context", &other, "."], None).ends_with(1).says("its index does not hold sha256:000");
     build(&home, &["--build-context", "of=oci-layout://none", "."], None).ends_with(1).says("none");
     build(&home, &["--build-context", "of=none", "."], None).ends_with(4).says("none");
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shiplap_registry::archive::{self, ImportOptions};
+use shiplap_registry::archive::{self, ImportOptions, InLayout};
 use shiplap_registry::{Image, Platform, Reference};
 
 use super::error::BuildError;
@@ -33,11 +33,14 @@ impl Builder {
                 self.named(&name, &platform, pull, watch).await.map_err(failed)
             }
             ImageOrigin::OciLayout { path, reference } => {
-                let options = ImportOptions {
-                    name: reference.as_ref().map(|r| r.parse()).transpose().map_err(|e| failed(Cause::from(e)))?,
-                    platform,
-                    ..ImportOptions::default()
+                let in_layout = match reference {
+                    Some(digest) if digest.contains(':') => {
+                        Some(InLayout::Digest(digest.parse().map_err(|e| failed(Cause::from(e)))?))
+                    }
+                    Some(tag) => Some(InLayout::Tag(tag.clone())),
+                    None => None,
                 };
+                let options = ImportOptions { in_layout, platform, ..ImportOptions::default() };
                 let (images, path) = (self.images.clone(), path.clone());
                 let imported = sources::blocking(move || Ok(archive::import(&images, &path, &options))).await;
                 let imported = imported.map_err(|e| failed(e.into()))?.map_err(|e| failed(e.into()))?;

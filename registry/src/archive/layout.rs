@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use shiplap_cache::{Digest, LayerBlob, Store};
 
 use super::source::Source;
-use super::{Choice, Format, ImportOptions, Imported, choose, json};
+use super::{Choice, Format, ImportOptions, Imported, InLayout, choose, json};
 use crate::adopt::{self, Step};
 use crate::compress::decompress;
 use crate::error::At;
@@ -21,7 +21,11 @@ pub(super) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 pub(super) fn import(images: &Images, source: &Source, options: &ImportOptions) -> Result<Imported> {
     let index: Index = json(source, "index.json")?;
-    let chosen = choose(source.path(), grouped(index.manifests), options.name.as_ref())?;
+    let manifests = match &options.in_layout {
+        None => index.manifests,
+        Some(wanted) => pick(source, index.manifests, wanted)?,
+    };
+    let chosen = choose(source.path(), grouped(manifests), options.name.as_ref())?;
     let (digest, manifest) = manifest(images.store(), source, &chosen.item, options)?;
     adopt::check_types(&manifest, digest)?;
     copy(images.store(), source, &manifest.config)?;
@@ -38,6 +42,34 @@ pub(super) fn import(images: &Images, source: &Source, options: &ImportOptions) 
     let kept = manifest.layers.iter().all(|l| media::layer(&l.media_type) != Some(LAYER_TAR)).then_some(digest);
     let image = adopt::assemble(images, config, Some(config_digest), layers, kept)?;
     Ok(Imported { image, format: Format::OciLayout, names: chosen.names, manifest: kept })
+}
+
+/// The image with a tag or a digest.
+fn pick(source: &Source, manifests: Vec<Descriptor>, wanted: &InLayout) -> Result<Vec<Descriptor>> {
+    let tags: Vec<String> = manifests.iter().filter_map(tag).collect();
+    let is_wanted = |item: &Descriptor| match wanted {
+        InLayout::Tag(wanted) => tag(item).as_ref() == Some(wanted),
+        InLayout::Digest(wanted) => item.digest == *wanted,
+    };
+    let found: Vec<Descriptor> = manifests.into_iter().filter(is_wanted).collect();
+    match (found.is_empty(), wanted) {
+        (false, _) => Ok(found),
+        (true, InLayout::Tag(tag)) => {
+            let all = if tags.is_empty() { "nothing with a tag".to_owned() } else { tags.join(", ") };
+            Err(source.bad(format!("it holds no tag {tag}, but {all}")))
+        }
+        (true, InLayout::Digest(digest)) => Err(source.bad(format!("its index does not hold {digest}"))),
+    }
+}
+
+fn tag(item: &Descriptor) -> Option<String> {
+    let note = |key: &str| item.annotations.as_ref()?.get(key);
+    // Docker puts the tag alone there, others the whole name.
+    let of_name = |name: &String| name.parse::<Reference>().ok()?.tag().map(str::to_owned);
+    match note(REF_NAME) {
+        Some(tag) if !tag.contains(['/', ':']) => Some(tag.clone()),
+        name => of_name(name.or_else(|| note(CONTAINERD_NAME))?),
+    }
 }
 
 /// The images of a layout: one manifest may stand in the index several times, once for each name.

@@ -35,6 +35,8 @@ pub enum Format {
 pub struct ImportOptions {
     /// Which image of an archive that holds several.
     pub name: Option<Reference>,
+    /// Which image of an OCI layout, by what its index says.
+    pub in_layout: Option<InLayout>,
     /// Which image of an index; what a root file system runs on.
     pub platform: Platform,
     /// For a root file system: what the image's config says (`Env`, `Cmd`, ...), in Docker's words.
@@ -43,9 +45,18 @@ pub struct ImportOptions {
     pub created: Option<String>,
 }
 
+/// An image of an OCI layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InLayout {
+    /// By its tag.
+    Tag(String),
+    /// By the digest of its manifest or index.
+    Digest(Digest),
+}
+
 impl Default for ImportOptions {
     fn default() -> Self {
-        Self { name: None, platform: Platform::host(), config: Map::new(), created: None }
+        Self { name: None, in_layout: None, platform: Platform::host(), config: Map::new(), created: None }
     }
 }
 
