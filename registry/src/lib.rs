@@ -40,7 +40,7 @@ pub use error::{Error, RemoteError, Result, Trouble};
 pub use image::{History, Image};
 pub use images::Images;
 pub use media::Descriptor;
-pub use pack::{PackOptions, Packed};
+pub use pack::{PackOptions, Packed, clamped};
 pub use platform::{Platform, PlatformError};
 pub use progress::{Event, NoProgress, Progress};
 pub use reference::{Reference, ReferenceError, Repository};

@@ -68,7 +68,7 @@ pub(crate) fn pack(store: &Store, image: &Image, options: &PackOptions, progress
 }
 
 /// The image with no time of its making later than `latest`: without that the same files would still make another digest.
-fn clamped(image: &Image, latest: Option<i64>) -> Image {
+pub fn clamped(image: &Image, latest: Option<i64>) -> Image {
     let mut image = image.clone();
     let Some(latest) = latest.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()) else { return image };
     let earlier = |text: &str| match text.parse::<jiff::Timestamp>() {

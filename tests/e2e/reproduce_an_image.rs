@@ -44,6 +44,27 @@ fn two_builds_from_nothing_differ_in_nothing_but_times() {
     assert_ne!(first, clamped[0]);
 }
 
+/// As an argument it is for the configuration, and the steps that ask for it.
+#[test]
+fn the_time_of_the_source_as_an_argument() {
+    let home = Home::with_base();
+    let flags = ["--build-arg", "SOURCE_DATE_EPOCH=1700000000"];
+    home.build("app:1", "FROM base:1\nARG SOURCE_DATE_EPOCH\nRUN echo $SOURCE_DATE_EPOCH >/epoch\n", &flags);
+    assert_eq!(home.file("app:1", "epoch"), "1700000000\n");
+    let config = home.config("app:1");
+    assert_eq!(config["created"], "2023-11-14T22:13:20Z");
+    let history = config["history"].as_array().unwrap();
+    assert!(
+        history.iter().all(|line| line["created"].as_str().unwrap_or_default() <= "2023-11-14T22:13:20Z"),
+        "{history:?}"
+    );
+    // The environment says the same.
+    let mut command = home.command(["build", "-t", "app:2", "."]);
+    Ran::of(command.env("SOURCE_DATE_EPOCH", "1700000000").output().unwrap()).ok();
+    assert_eq!(home.config("app:2"), config);
+    home.run(["build", "--build-arg", "SOURCE_DATE_EPOCH=now", "."]).says("SOURCE_DATE_EPOCH is \"now\"");
+}
+
 /// Two clones of a repository, two stores, and the second has the step results of the first.
 #[test]
 fn a_machine_with_the_results_of_another_makes_the_same_release() {

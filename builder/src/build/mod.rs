@@ -288,6 +288,7 @@ impl Builder {
         ahead::end(&run).await;
         let output = output?;
         let image = output.image.clone().ok_or(BuildError::Cancelled)?;
+        let image = shiplap_registry::clamped(&image, run.request.options.source_date_epoch()?);
         let id = self
             .images
             .save(&image)

@@ -68,7 +68,7 @@ pub(crate) fn key(request: &Request, stage: &Stage, op: &RunOp, contents: &[Opti
         extra_hosts: &request.extra_hosts,
         shm_size: request.shm_size,
         ulimits: request.ulimits.iter().map(|u| format!("{u:?}")).collect(),
-        hostname: HOSTNAME,
+        hostname: hostname(request),
         noise: &request.noise,
         untraced: !request.trace,
     };
@@ -83,8 +83,11 @@ fn network(op: &RunOp, request: &Request) -> Network {
     }
 }
 
-/// The host name in steps, BuildKit's.
-const HOSTNAME: &str = "buildkitsandbox";
+/// The host name in steps: BuildKit's, or what its build argument says.
+fn hostname(request: &Request) -> &str {
+    let given = request.options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME").filter(|name| !name.is_empty());
+    given.map_or("buildkitsandbox", String::as_str)
+}
 
 /// The digests of what the mounts of a run show, and the files where they had to be looked at.
 pub(crate) async fn contents(
@@ -240,7 +243,7 @@ pub(crate) fn specify(
         user: op.user.clone(),
         mounts,
         network,
-        hostname: HOSTNAME.to_owned(),
+        hostname: hostname(request).to_owned(),
         extra_hosts: request.extra_hosts.clone(),
         shm_size: request.shm_size,
         ulimits: request.ulimits.clone(),

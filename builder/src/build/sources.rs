@@ -250,8 +250,9 @@ fn ignore_of(root: &Path) -> Result<IgnoreRules, StepError> {
 
 /// Reads an ignore file; none when there is none.
 pub(crate) fn read_ignore(path: &Path) -> Result<Option<IgnoreRules>, BuildError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
+    // As in Docker, a comment may be in any encoding, and so may a pattern, which then finds nothing.
+    let text = match std::fs::read(path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(BuildError::Read { path: path.to_owned(), source }),
     };

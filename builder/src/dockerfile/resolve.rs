@@ -35,6 +35,21 @@ impl Default for BuildOptions {
     }
 }
 
+impl BuildOptions {
+    /// The build argument `SOURCE_DATE_EPOCH`: no time in the image's configuration is later.
+    ///
+    /// # Errors
+    /// It is not a number of seconds.
+    pub fn source_date_epoch(&self) -> Result<Option<i64>, DockerfileError> {
+        let Some(text) = self.build_args.get("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        let hint = Some("give the seconds since 1970 in UTC, as `date +%s` prints them".to_owned());
+        let message = format!("SOURCE_DATE_EPOCH is {text:?}, not a number of seconds");
+        text.parse().map(Some).map_err(|_| DockerfileError::Option { message, hint })
+    }
+}
+
 /// An image that a build uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageUse {
@@ -90,6 +105,7 @@ impl Dockerfile {
     /// Applies the options and finds what the target needs.
     pub fn resolve(&self, options: &BuildOptions) -> Result<Graph, DockerfileError> {
         let target = self.target(options)?;
+        options.source_date_epoch()?;
         let stage_name = options.target.clone().or(self.stages[self.stages.len() - 1].from.name.clone());
         let mut graph = Graph {
             file: self.clone(),

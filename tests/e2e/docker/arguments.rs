@@ -85,3 +85,29 @@ fn an_argument_where_a_name_of_a_tree_stands() {
     Case::new("FROM base\nARG T=/m K=tmpfs\nRUN --mount=type=$K,target=$T/x ls $T >/1\n").same();
     Case::new("FROM base\nARG N=none\nRUN --network=$N true\n").refused();
 }
+
+#[test]
+fn arguments_of_buildkit() {
+    Case::new("FROM base\nARG BUILDKIT_SANDBOX_HOSTNAME\nRUN hostname >/1; cat /etc/hosts >/2; env | sort >/3\n")
+        .flag("--build-arg=BUILDKIT_SANDBOX_HOSTNAME=my-host")
+        .same();
+    Case::new("FROM base\nRUN hostname >/1; env | sort >/3\n")
+        .flag("--build-arg=BUILDKIT_SANDBOX_HOSTNAME=")
+        .flag("--build-arg=BUILDKIT_NOTHING=1")
+        .same();
+    let name = format!("shiplap-test-ns-{}", std::process::id());
+    Case::new(&format!("FROM base\nRUN --mount=type=cache,id={name},target=/c echo 1 >/c/1\nRUN --mount=type=cache,id={name},target=/c ls /c >/1\n"))
+        .flag("--build-arg=BUILDKIT_CACHE_MOUNT_NS=one")
+        .same();
+}
+
+#[test]
+fn the_time_of_the_source() {
+    Case::new("FROM base\nARG SOURCE_DATE_EPOCH\nRUN echo \"$SOURCE_DATE_EPOCH\" >/1\n")
+        .flag("--build-arg=SOURCE_DATE_EPOCH=1700000000")
+        .same();
+    Case::new("FROM base\nRUN echo \"${SOURCE_DATE_EPOCH-unset}\" >/1\n")
+        .flag("--build-arg=SOURCE_DATE_EPOCH=1700000000")
+        .same();
+    Case::new("FROM base\nRUN true\n").flag("--build-arg=SOURCE_DATE_EPOCH=yesterday").refused();
+}

@@ -51,3 +51,11 @@ fn a_bad_pattern() {
 fn the_file_of_the_dockerfile_goes_first() {
     zoo("*.txt\n").file("../Dockerfile.dockerignore", "*.md\n").same();
 }
+
+#[test]
+fn what_is_not_utf8() {
+    let case =
+        |rules: &[u8]| Case::new("FROM scratch\nCOPY . /\n").file(".dockerignore", rules).file("a", "a").file("b", "b");
+    case(b"# caf\xe9\na\n").same();
+    case(b"caf\xe9\nb\n").same();
+}

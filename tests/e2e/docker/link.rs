@@ -66,3 +66,11 @@ fn a_working_directory_with_a_link_in_it() {
 fn in_an_empty_image() {
     zoo("FROM scratch\nCOPY --link a /\nCOPY --link tree /x/\nCOPY --link --chown=1:2 a /y/z/\n").same();
 }
+
+/// BuildKit makes no link of it, and copies onto what is there.
+#[test]
+fn with_a_mode() {
+    zoo("FROM base\nCOPY --link --chmod=640 a /data/link/\nCOPY --link --chmod=711 a /data/dir/\nCOPY --link --chmod=700 tree /data/owned\n").same();
+    zoo("FROM base\nCOPY --link --chmod=640 a /data/dir\n").same();
+    zoo("FROM base\nCOPY --link --chmod=640 tree /data/file\n").refused();
+}

@@ -158,3 +158,13 @@ fn patterns_in_a_stage() {
     Case::new("FROM base AS one\nFROM base\nCOPY --from=one /data/*/inner /data/f?le /x/\nCOPY --from=one --exclude=**/deep /data/dir /y\nCOPY --from=one /nothing* /z/\n").same();
     Case::new("FROM base AS one\nFROM base\nCOPY --from=one /nothing /z/\n").refused();
 }
+
+#[test]
+fn names_that_are_not_utf8() {
+    Case::new(concat!(
+        "FROM base AS one\nRUN mkdir /q && touch \"/q/$(printf 'a\\377')\" \"/q/$(printf 'a\\376b')\" /q/b\n",
+        "FROM base\nCOPY --from=one /q /1\nCOPY --from=one /q/a? /2/\nCOPY --from=one /q/a* /3/\nCOPY --from=one --exclude=a? /q /4\n",
+        "RUN --mount=from=one,target=/m cp -a /m/q /5\n",
+    ))
+    .same();
+}

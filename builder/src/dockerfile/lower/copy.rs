@@ -64,9 +64,10 @@ impl State<'_> {
                 checksum: scope.option(t.checksum.as_ref())?.filter(|c| !c.is_empty()),
                 to: Destination {
                     path: path::destination(&cwd, &dest),
+                    // BuildKit makes no link of what gets a mode.
+                    link: t.link && chmod.is_none(),
                     chmod: chmod.as_deref().map(read_chmod).transpose()?,
                     chown,
-                    link: t.link,
                     exclude: scope.list(&t.exclude)?,
                 },
                 sources,

@@ -10,16 +10,21 @@ const PIPES: &str = "/dev/pipes";
 impl State<'_> {
     pub(super) fn run(&mut self, run: &Run, at: Location) -> Result<(Op, Option<String>), Fault> {
         let cwd = self.cwd();
+        let given = self.graph.options.build_args.get("BUILDKIT_CACHE_MOUNT_NS");
+        let cache_space = given.filter(|space| !space.is_empty()).cloned();
         let mut mounts = Vec::new();
         for text in &run.mounts {
             let number = self.ssh_mounts;
             // `locate` reads the graph while `expand` holds the variables: resolve names first.
             let from = mount::from(text)?.map(|name| self.locate(&name, false)).transpose()?;
-            let parsed = self.expand(at, |scope| {
+            let mut parsed = self.expand(at, |scope| {
                 let located = |_: &str| from.clone().ok_or_else(|| Fault::new("from= of the mount is empty"));
                 mount::parse(text, &cwd, number, &mut |value| scope.word(value), &located)
             })?;
             self.ssh_mounts += usize::from(matches!(parsed.kind, MountKind::Ssh { .. }));
+            if let (MountKind::Cache { id, .. }, Some(space)) = (&mut parsed.kind, &cache_space) {
+                *id = format!("{space}/{id}");
+            }
             mounts.push(parsed);
         }
         self.ssh_mounts = 0;

@@ -1,6 +1,7 @@
 //! Single instructions.
 
-use shiplap_builder::plan::{AddSource, Chmod, CopySource, InlineFile, Network, Op, RunOp};
+use shiplap_builder::dockerfile::BuildOptions;
+use shiplap_builder::plan::{AddSource, Chmod, CopySource, InlineFile, MountKind, Network, Op, RunOp};
 
 use super::{args, op, plan, stage, warnings};
 
@@ -45,11 +46,14 @@ fn copy_with_every_flag() {
     let text = "FROM a\nWORKDIR /w\nARG U=7\nCOPY --chown=$U:g --chmod=u+x --link --parents --exclude=*.pyc --exclude=$U a/./b/*.py /c ./d/\n";
     let Op::Copy(copy) = op(text) else { panic!() };
     assert_eq!(copy.sources, [path("a", "b/*.py"), path("", "c")]);
-    assert!(copy.parents && copy.to.link);
+    // What gets a mode is no link, as in BuildKit.
+    assert!(copy.parents && !copy.to.link);
     assert_eq!(copy.to.path, "/w/d/");
     assert_eq!(copy.to.chown.as_deref(), Some("7:g"));
     assert_eq!(copy.to.chmod, Some(Chmod::Symbolic("u+x".to_owned())));
     assert_eq!(copy.to.exclude, ["*.pyc", "7"]);
+    let Op::Copy(copy) = op("FROM a\nARG NONE\nCOPY --link --chmod=$NONE . .\n") else { panic!() };
+    assert!(copy.to.link && copy.to.chmod.is_none());
     let Op::Copy(copy) = op("FROM a\nCOPY . .\n") else { panic!() };
     assert_eq!((copy.sources, copy.to.path.as_str()), (vec![path("", "")], "/"));
     let Op::Copy(copy) = op("FROM a\nCOPY [\"a b\", \"../c\", \"/d e/\"]\n") else { panic!() };
@@ -151,4 +155,19 @@ fn warnings_have_buildkit_names() {
     let text = warnings("FROM a\nCOPY $FROM_BSE x\n", &args(&[]));
     assert!(text[0].ends_with("(did you mean $FROM_BASE?)"), "{text:?}");
     assert!(plan("FROM a\nRUN x\nCMD [\"x\"]\n", &args(&[])).warnings.is_empty());
+}
+
+#[test]
+fn the_name_space_of_caches_is_a_build_argument() {
+    let text = "FROM scratch\nRUN --mount=type=cache,id=pip,target=/c true\n";
+    let id = |options: &BuildOptions| match plan(text, options).stages[0].steps[0].op.clone() {
+        Op::Run(run) => match run.mounts[0].kind.clone() {
+            MountKind::Cache { id, .. } => id,
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(id(&args(&[])), "pip");
+    assert_eq!(id(&args(&[("BUILDKIT_CACHE_MOUNT_NS", "")])), "pip");
+    assert_eq!(id(&args(&[("BUILDKIT_CACHE_MOUNT_NS", "team")])), "team/pip");
 }
