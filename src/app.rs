@@ -15,6 +15,7 @@ use crate::cli::{Cli, Command, Global};
 use crate::commands;
 use crate::docker_config;
 use crate::failure::{Failure, Kind, Result};
+use crate::plugin::Docker;
 use crate::progress::Progress;
 
 /// How long a command may take to end after a signal.
@@ -45,9 +46,13 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::new(Kind::Failed, format!("cannot start threads: {e}")))?;
     let result = runtime.block_on(async {
-        let signal = app.cancel.clone();
+        let (signal, docker) = (app.cancel.clone(), app.global.docker.clone());
         tokio::spawn(async move {
-            if interrupted().await.is_ok() {
+            let told = tokio::select! {
+                told = interrupted() => told.is_ok(),
+                () = gone(docker.as_ref()) => true,
+            };
+            if told {
                 signal.cancel();
                 // A build stops at once and tidies up. What does not look out for signals has a moment to come to its end, and is
                 // then left as after a power cut, which everything here survives; a second Ctrl-C does not wait for anybody.
@@ -68,6 +73,14 @@ async fn interrupted() -> std::io::Result<()> {
     tokio::select! {
         pressed = tokio::signal::ctrl_c() => pressed,
         _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Whoever runs this as a plugin has ended.
+async fn gone(docker: Option<&Docker>) {
+    match docker {
+        Some(docker) => docker.gone().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,11 +1,14 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands;
+use crate::docker_config;
 use crate::failure::{Failure, Kind, Result};
+use crate::plugin::Docker;
 
 /// Open edX images that rebuild only what changed, tags that never move, instant rollback.
 #[derive(Debug, Parser)]
@@ -40,6 +43,9 @@ pub struct Global {
     /// Print the result as JSON, on standard output
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
+    /// The docker that runs this as its plugin.
+    #[arg(skip)]
+    pub docker: Option<Docker>,
 }
 
 /// How progress is shown.
@@ -115,6 +121,19 @@ impl Cli {
 /// Reads the command line; shows help and ends the process where that is asked for or needed.
 pub fn parse() -> Cli {
     Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// Reads the words after `docker shiplap`.
+pub fn parse_for_docker(args: Vec<OsString>, docker: Docker) -> Cli {
+    const NAME: &str = "docker shiplap";
+    let words = std::iter::once(OsString::from(NAME)).chain(args);
+    let matches = command().bin_name(NAME).get_matches_from(words);
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let Some(folder) = &docker.config {
+        docker_config::set_folder(folder.clone());
+    }
+    cli.global.docker = Some(docker);
+    cli
 }
 
 /// The command line. What takes the flags of `docker build` reads them as Docker's pflag does.

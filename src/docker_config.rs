@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 
@@ -24,9 +25,17 @@ struct Proxies {
     all_proxy: String,
 }
 
+/// The folder of `docker --config`, which goes before the environment.
+static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+
+/// Takes the file from a folder that docker was told to take it from.
+pub fn set_folder(folder: PathBuf) {
+    let _ = FOLDER.set(folder);
+}
+
 /// `config.json`, in the folder that Docker takes too.
 pub fn path() -> Option<PathBuf> {
-    let folder = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+    let folder = FOLDER.get().cloned().or_else(|| std::env::var_os("DOCKER_CONFIG").map(PathBuf::from));
     Some(folder.or_else(|| Some(dirs::home_dir()?.join(".docker")))?.join("config.json"))
 }
 

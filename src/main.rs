@@ -8,6 +8,7 @@ mod explain;
 mod failure;
 mod names;
 mod output;
+mod plugin;
 mod progress;
 mod release_images;
 mod table;
@@ -15,14 +16,23 @@ mod table;
 use std::process::ExitCode;
 
 use failure::{Failure, Kind};
+use plugin::Call;
 use shiplap_builder::sandbox;
 
 fn main() -> ExitCode {
     // A step's sandbox is this program again, and must begin before there is a thread.
-    if std::env::args_os().nth(1).is_some_and(|arg| arg == sandbox::CHILD_ARGUMENT) {
+    let words: Vec<_> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|arg| arg == sandbox::CHILD_ARGUMENT) {
         sandbox::child_main();
     }
-    let cli = cli::parse();
+    let cli = match plugin::call(&words) {
+        Some(Call::Metadata) => {
+            output::line(&plugin::metadata().to_string());
+            return ExitCode::SUCCESS;
+        }
+        Some(Call::Command { args, docker }) => cli::parse_for_docker(args, docker),
+        None => cli::parse(),
+    };
     match app::run(cli) {
         Ok(code) => match output::lost() {
             None => code,

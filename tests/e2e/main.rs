@@ -22,6 +22,7 @@ mod imports_point_one_way;
 mod keep_a_secret;
 mod move_images;
 mod outputs_of_docker;
+mod plugin_of_docker;
 mod release_and_roll_back;
 mod reproduce_an_image;
 mod reuse_a_step;
