@@ -243,6 +243,8 @@ pub fn build_failure(error: BuildError, dockerfile: &std::path::Path, text: &str
                 None => failure,
             }
         }
+        BuildError::Dockerfile(DockerfileError::Checks { message, .. }) => Failure::new(Kind::Failed, message)
+            .hint("the warnings say what to change; `# check=error=true` in the Dockerfile makes them errors"),
         BuildError::Dockerfile(other) => Failure::of(Kind::Usage, &other),
         BuildError::Step { at, why, stage, text: step } => {
             let (kind, remark, hint) = step_failure(&why);

@@ -12,6 +12,7 @@ mod plugin;
 mod progress;
 mod release_images;
 mod table;
+mod warnings;
 
 use std::process::ExitCode;
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use shiplap_builder::build::{Event, StepId, StepInfo, Watch};
+use shiplap_builder::plan::Warning;
 use shiplap_registry::Event as Transfer;
 
 use crate::cli::ProgressKind;
@@ -18,6 +19,8 @@ use crate::cli::ProgressKind;
 /// Shows what happens, on standard error.
 pub struct Progress {
     face: Mutex<Box<dyn Face>>,
+    /// What the checks of the newest plan found.
+    warnings: Mutex<Vec<Warning>>,
 }
 
 /// One way of showing it.
@@ -48,7 +51,7 @@ impl Progress {
             ProgressKind::RawJson => Box::new(raw_json::RawJson::default()),
             ProgressKind::Quiet | ProgressKind::None => Box::new(Quiet),
         };
-        Self { face: Mutex::new(face) }
+        Self { face: Mutex::new(face), warnings: Mutex::default() }
     }
 
     /// Watches the build of an image; the name is shown when there are several.
@@ -60,6 +63,11 @@ impl Progress {
     /// Takes moving lines off the screen.
     pub fn finish(&self) {
         self.face().finish();
+    }
+
+    /// What the checks of the newest plan found.
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn face(&self) -> std::sync::MutexGuard<'_, Box<dyn Face>> {
@@ -75,7 +83,8 @@ struct Watched {
 impl Watch for Watched {
     fn event(&self, event: Event<'_>) {
         match &event {
-            Event::Planned { steps } => {
+            Event::Planned { steps, warnings } => {
+                *self.progress.warnings.lock().unwrap_or_else(PoisonError::into_inner) = warnings.to_vec();
                 let steps = steps.iter().map(|step| (step.id, step.clone()));
                 self.build.steps.lock().unwrap_or_else(PoisonError::into_inner).extend(steps);
             }

@@ -10,6 +10,8 @@ pub struct IgnoreRules(Vec<Rule>);
 struct Rule {
     /// `!`: what matches is taken in again.
     keeps: bool,
+    /// As written, cleaned.
+    pattern: String,
     tokens: Vec<Token>,
     simple: Option<Simple>,
 }
@@ -80,7 +82,12 @@ impl IgnoreRules {
                 Some(rest) if !rest.is_empty() => rest,
                 _ => &cleaned,
             };
-            rules.push(Rule { keeps, tokens: compile(relative)?, simple: Simple::of(relative) });
+            rules.push(Rule {
+                keeps,
+                pattern: relative.to_owned(),
+                tokens: compile(relative)?,
+                simple: Simple::of(relative),
+            });
         }
         Ok(IgnoreRules(rules))
     }
@@ -88,6 +95,16 @@ impl IgnoreRules {
     /// Whether no rule is there.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether a rule takes in again what others leave out.
+    pub fn has_exceptions(&self) -> bool {
+        self.0.iter().any(|rule| rule.keeps)
+    }
+
+    /// Whether a rule leaves out all that there is: `*`, `**` or `**/*`.
+    pub fn leave_nothing(&self) -> bool {
+        self.0.iter().any(|rule| !rule.keeps && matches!(rule.pattern.as_str(), "*" | "**" | "**/*"))
     }
 
     /// Whether a path (relative to the context, with slashes) is left out.

@@ -353,3 +353,8 @@ pub struct Warning {
     /// Where; `None` for the build as a whole.
     pub at: Option<Location>,
 }
+
+impl Warning {
+    /// The code of a note about `# syntax=`: nothing is wrong.
+    pub const SYNTAX: &'static str = "Syntax";
+}

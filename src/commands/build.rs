@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use shiplap_builder::build::{BuildError, Built, Context, Forecast, Outcome, Request, StepInfo};
+use shiplap_builder::dockerfile::DockerfileError;
 use shiplap_cache::ImageId;
 use shiplap_manifests::config::Image;
 use shiplap_manifests::names::ImageName;
@@ -13,10 +14,11 @@ use shiplap_registry::{Images, Reference};
 
 use crate::app::App;
 use crate::failure::{Failure, Kind, Result, build_failure};
-use crate::output;
 use crate::release_images::request;
+use crate::{output, warnings};
 
 mod annotations;
+mod call;
 mod context;
 mod fields;
 pub mod flags;
@@ -51,6 +53,8 @@ pub struct Args {
     outputs: OutputFlags,
     #[command(flatten)]
     unused: UnusedFlags,
+    #[command(flatten)]
+    call: call::CallFlags,
 }
 
 /// The instance that is meant when none is named.
@@ -122,6 +126,14 @@ struct Step {
 }
 
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
+    if let Some(call) = args.call.call()? {
+        let images = app.images()?;
+        let all = requests(app, &images, args.what.as_deref(), &args.flags).await?.into_iter();
+        let wanted = |image: &Option<ImageName>| {
+            args.image.is_empty() || image.as_ref().is_some_and(|image| args.image.contains(image))
+        };
+        return call.answer(app, all.filter(|(image, _)| wanted(image)).map(|(_, request)| request).collect()).await;
+    }
     let images = app.images()?;
     let began = std::time::Instant::now();
     let mut reports = Vec::new();
@@ -217,6 +229,11 @@ impl DockerfilePlace {
 
     fn show(self, app: &App, error: BuildError) -> Failure {
         app.progress.finish();
+        // What was found may be why.
+        warnings::tell(&match &error {
+            BuildError::Dockerfile(DockerfileError::Checks { warnings, .. }) => warnings.clone(),
+            _ => app.progress.warnings(),
+        });
         let text = self.text.unwrap_or_else(|| std::fs::read_to_string(&self.path).unwrap_or_default());
         build_failure(error, &self.path, &text)
     }
@@ -254,10 +271,7 @@ fn show(app: &App, flags: &OutputFlags, reports: &[Report], to_stdout: bool, mil
             line(&report.id.to_string());
             continue;
         }
-        for warning in &report.warnings {
-            let at = warning.at.map(|at| format!(" (line {})", at.line_start)).unwrap_or_default();
-            eprintln!("warning: {}: {}{at}", warning.code, warning.message);
-        }
+        warnings::tell(&report.warnings);
         let name = report.names.first().cloned().unwrap_or_else(|| "no name".to_owned());
         let reused = report.cached + report.reused;
         line(&format!("{}  {name}  {reused} steps reused, {} run", report.id.short(), report.ran));

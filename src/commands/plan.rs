@@ -11,7 +11,7 @@ use shiplap_manifests::names::ImageName;
 use super::build::{Flags, forecasts};
 use crate::app::App;
 use crate::failure::Result;
-use crate::{explain, output, table};
+use crate::{explain, output, table, warnings};
 
 /// Say what a build would do, and why; build nothing
 ///
@@ -56,6 +56,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
             output::line(&format!("{image}:"));
         }
         show(&report.steps);
+        warnings::tell(&report.warnings);
     }
     Ok(ExitCode::SUCCESS)
 }

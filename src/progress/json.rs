@@ -17,7 +17,9 @@ impl Face for Json {
                 json!({"event": "fetching", "image": build.image, "what": what, "bytes": bytes})
             }
             Event::Fetched { what } => json!({"event": "fetched", "image": build.image, "what": what}),
-            Event::Planned { steps } => json!({"event": "planned", "image": build.image, "steps": steps}),
+            Event::Planned { steps, warnings } => {
+                json!({"event": "planned", "image": build.image, "steps": steps, "warnings": warnings})
+            }
             Event::Explained { step: id, why } => merge(step("explained", id), json!({"why": why})),
             Event::Started(id) => step("started", id),
             Event::Output { step: id, stream, bytes } => {

@@ -26,7 +26,7 @@ impl Face for RawJson {
     fn build(&mut self, build: &Build, event: &Event<'_>) {
         let name = |step: &StepId| format!("{} {}", build.label(*step), build.text(*step));
         match event {
-            Event::Planned { steps } => {
+            Event::Planned { steps, .. } => {
                 let all: Vec<Value> = steps.iter().map(|step| vertex(&name(&step.id))).collect();
                 print(&json!({ "vertexes": all }));
             }

@@ -9,6 +9,7 @@ mod arguments;
 mod base;
 mod campus;
 mod campus_noise;
+mod check;
 mod command_line;
 mod config;
 mod copy;
@@ -172,27 +173,50 @@ impl Case {
         }
     }
 
+    /// Both check it with the same words, and end alike.
+    #[track_caller]
+    pub fn checks_alike(self) {
+        let at = Location::caller();
+        let Some(engine) = Engine::get() else { return tally::count("skipped", at) };
+        fs::write(self.path("Dockerfile"), with_images(&self.dockerfile, engine)).unwrap();
+        self.import_images(engine);
+        let (dockerfile, context) = (format!("--file={}", self.path("Dockerfile").display()), self.context());
+        let mut args = vec!["build", "--check", &dockerfile];
+        args.extend(self.flags.iter().map(String::as_str));
+        args.push(context.to_str().unwrap());
+        let ours = self.home.command(&args).output().unwrap();
+        let docker = engine.docker(&[&["buildx"], &args[..]].concat());
+        let text = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
+        let alike = text(&ours) == text(&docker) && ours.status.success() == docker.status.success();
+        tally::count(if alike { "passed" } else { "failed" }, at);
+        assert!(alike, "{}\n-- docker:\n{}\n-- shiplap:\n{}", self.dockerfile, text(&docker), text(&ours));
+    }
+
     /// What both make of it; none where there is no engine.
     fn both(&self) -> Option<(Result, Result)> {
         let engine = Engine::get()?;
         if self.merges && !engine.merges() {
             return None;
         }
-        let text = with_images(&self.dockerfile, engine);
-        fs::write(self.path("Dockerfile"), text).unwrap();
+        fs::write(self.path("Dockerfile"), with_images(&self.dockerfile, engine)).unwrap();
         let docker = engine.build_case(self);
         let shiplap = self.shiplap(engine);
         Some((docker, shiplap))
     }
 
-    fn shiplap(&self, engine: &Engine) -> Result {
-        let shiplap = |args: &[&str]| self.home.command(args).output().unwrap();
+    fn import_images(&self, engine: &Engine) {
         let tar = engine.base_tar().to_str().unwrap();
         for (name, changes) in engine.images() {
             let changes = changes.iter().map(|change| format!("--change={change}")).collect::<Vec<_>>();
             let changes = changes.iter().map(String::as_str);
-            succeeded(shiplap(&["import", tar, name].into_iter().chain(changes).collect::<Vec<_>>()));
+            let import = ["import", tar, name].into_iter().chain(changes).collect::<Vec<_>>();
+            succeeded(self.home.command(import).output().unwrap());
         }
+    }
+
+    fn shiplap(&self, engine: &Engine) -> Result {
+        let shiplap = |args: &[&str]| self.home.command(args).output().unwrap();
+        self.import_images(engine);
         let dockerfile = self.path("Dockerfile");
         let context = self.context();
         let mut build = vec!["build", "--progress=plain", "-t", "case:1", "-f", dockerfile.to_str().unwrap()];

@@ -11,6 +11,7 @@ mod site;
 mod add_from_elsewhere;
 mod bad_input;
 mod build_an_image;
+mod check_a_dockerfile;
 mod cli_reference;
 mod command_line;
 mod contexts_from_elsewhere;

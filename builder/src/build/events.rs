@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Why;
-use crate::plan::Location;
+use crate::plan::{Location, Warning};
 use crate::sandbox::Stream;
 
 /// Which step of a build: its stage and its place there.
@@ -109,6 +109,8 @@ pub enum Event<'a> {
     Planned {
         /// All steps that may do something, stage by stage.
         steps: &'a [StepInfo],
+        /// What the author of the Dockerfile should know.
+        warnings: &'a [Warning],
     },
     /// Why a step is about to run, where that was asked for.
     Explained {

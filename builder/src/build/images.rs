@@ -10,7 +10,7 @@ use super::events::{Event, Watch};
 use super::{Builder, sources};
 use crate::plan::{ImageOrigin, ImageRef};
 
-type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl Builder {
     /// The image of a name: from the store if it is there, as `docker build` does, else from its registry; with `pull` the registry

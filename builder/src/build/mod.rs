@@ -17,6 +17,7 @@ mod add;
 mod agent;
 mod ahead;
 mod archive;
+mod check;
 mod chmod;
 mod copy;
 mod error;
@@ -52,6 +53,7 @@ use shiplap_cache::{ContentHash, ImageId, LayerId, LayerIndex, Stack, StepKey, S
 use shiplap_registry::{Client, Image, Images};
 use tokio::sync::Semaphore;
 
+pub use check::Checked;
 pub use error::{BuildError, FetchError, StepError};
 pub use events::{Event, Outcome, StepId, StepInfo, StepSelector, Unwatched, Watch};
 pub use explain::{Change, Reason, What, Why};
@@ -61,7 +63,7 @@ pub use noise::NOISE;
 pub use remote::{Context, FetchedContext};
 pub use verify::Verdict;
 
-use crate::dockerfile::{self, BuildOptions};
+use crate::dockerfile::{self, BuildOptions, DockerfileError};
 use crate::ignore::IgnoreRules;
 use crate::plan::{ImageConfig, ImageRef, Network, Plan, StageId, Step, Warning};
 use crate::sandbox::{Cancel, Sandbox, Ulimit};
@@ -319,18 +321,9 @@ impl Builder {
             Some(text) => text.clone(),
             None => read_dockerfile(&request.dockerfile)?,
         };
-        let (context, ignore) = match &request.context {
-            Context::Folder(folder) => {
-                let context = folder.canonicalize().ok().filter(|path| path.is_dir());
-                let context = context.ok_or_else(|| BuildError::Context(folder.clone()))?;
-                let own = request.dockerfile_text.is_none().then_some(&*request.dockerfile);
-                let ignore = ignore_rules(own, &context)?;
-                (Context::Folder(context), ignore)
-            }
-            fetched @ Context::Fetched(_) => (fetched.clone(), IgnoreRules::default()),
-        };
+        let (context, ignore) = context_of(&request)?;
         let name = request.dockerfile.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let graph = dockerfile::parse(&name, &text)?.resolve(&request.options)?;
+        let graph = dockerfile::parse(&name, &text)?.resolve(&request.options)?.ignoring(ignore.clone());
         let mut images = HashMap::new();
         for used in graph.images()? {
             let image = self.image(&used.image, request.pull, &watch).await?;
@@ -338,6 +331,9 @@ impl Builder {
         }
         let config = |image: &ImageRef| images.get(image).and_then(image_config);
         let mut plan = graph.lower(&config)?;
+        if let Some(message) = graph.refusal(&plan.warnings) {
+            return Err(DockerfileError::Checks { message, warnings: plan.warnings }.into());
+        }
         if let Some(stage) = plan.stages.get_mut(plan.target.0) {
             stage.config.config.labels.extend(request.labels.clone());
         }
@@ -365,8 +361,22 @@ impl Builder {
             imagined: Mutex::default(),
             failure: Mutex::default(),
         };
-        run.watch.event(Event::Planned { steps: &run.infos() });
+        run.watch.event(Event::Planned { steps: &run.infos(), warnings: &run.plan.warnings });
         Ok(Arc::new(run))
+    }
+}
+
+/// The context, and what is left out of it.
+fn context_of(request: &Request) -> Result<(Context, IgnoreRules), BuildError> {
+    match &request.context {
+        Context::Folder(folder) => {
+            let context = folder.canonicalize().ok().filter(|path| path.is_dir());
+            let context = context.ok_or_else(|| BuildError::Context(folder.clone()))?;
+            let own = request.dockerfile_text.is_none().then_some(&*request.dockerfile);
+            let ignore = ignore_rules(own, &context)?;
+            Ok((Context::Folder(context), ignore))
+        }
+        fetched @ Context::Fetched(_) => Ok((fetched.clone(), IgnoreRules::default())),
     }
 }
 

@@ -40,6 +40,11 @@ pub(crate) fn proxies(given: &BTreeMap<String, String>) -> Env {
     env
 }
 
+/// Whether BuildKit keeps an argument to itself: steps and variables do not see it.
+pub(crate) fn is_hidden(name: &str) -> bool {
+    matches!(name, "BUILDKIT_SBOM_SCAN_CONTEXT" | "BUILDKIT_SBOM_SCAN_STAGE")
+}
+
 /// Whether an argument needs no `ARG` to be of use.
 pub(crate) fn is_predefined(name: &str) -> bool {
     PROXIES.iter().any(|p| p.eq_ignore_ascii_case(name)) || name.starts_with("BUILDKIT_") || name == "SOURCE_DATE_EPOCH"

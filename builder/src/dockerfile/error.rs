@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::plan::ImageRef;
+use crate::plan::{ImageRef, Warning};
 
 /// Why a Dockerfile cannot be read or planned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +15,14 @@ pub enum DockerfileError {
         message: String,
         /// What to do.
         hint: Option<String>,
+    },
+    /// `# check=error=true` is set, and there are findings.
+    #[error("{message}")]
+    Checks {
+        /// Which checks found something.
+        message: String,
+        /// What they found.
+        warnings: Vec<Warning>,
     },
     /// [`lower`](super::Graph::lower) needs the configuration of these images: get them and call it again.
     #[error("the configuration of {} is needed to plan the build", list(.0))]

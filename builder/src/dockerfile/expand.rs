@@ -6,31 +6,38 @@ use super::error::Fault;
 use super::lex::Lexer;
 use crate::plan::Env;
 
+/// Which variables a word asked for.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Those that are set.
+    pub(crate) matched: BTreeSet<String>,
+    /// Those that are not.
+    pub(crate) unset: BTreeSet<String>,
+}
+
 /// The variables in sight and how text is read.
 pub(crate) struct Scope<'a> {
     pub(crate) escape: char,
     pub(crate) env: &'a Env,
-    /// Variables that were asked for and are not set.
-    pub(crate) unset: BTreeSet<String>,
+    /// What was asked for, word by word.
+    pub(crate) found: Vec<Found>,
 }
 
 impl<'a> Scope<'a> {
     pub(crate) fn new(escape: char, env: &'a Env) -> Self {
-        Scope { escape, env, unset: BTreeSet::new() }
+        Scope { escape, env, found: Vec::new() }
     }
 
     /// One word to one word.
     pub(crate) fn word(&mut self, text: &str) -> Result<String, Fault> {
         let expanded = Lexer::new(self.escape).expand(text, self.env)?;
-        self.unset.extend(expanded.unset);
+        self.found.push(expanded.found);
         Ok(expanded.text)
     }
 
-    /// Text to words, split after expansion.
+    /// Text to words, split after expansion. As in BuildKit nobody hears of variables that are not there.
     pub(crate) fn words(&mut self, text: &str) -> Result<Vec<String>, Fault> {
-        let expanded = Lexer::new(self.escape).expand(text, self.env)?;
-        self.unset.extend(expanded.unset);
-        Ok(expanded.words)
+        Ok(Lexer::new(self.escape).expand(text, self.env)?.words)
     }
 
     /// The text of a here-document: quotes mean nothing and the escape character is always a backslash.
@@ -38,7 +45,7 @@ impl<'a> Scope<'a> {
         let mut lexer = Lexer::new('\\');
         lexer.ignore_quotes = true;
         let expanded = lexer.expand(text, self.env)?;
-        self.unset.extend(expanded.unset);
+        self.found.push(expanded.found);
         Ok(expanded.text)
     }
 
@@ -183,7 +190,9 @@ mod tests {
         let mut scope = Scope::new('\\', &env);
         assert_eq!(scope.words("x$PORTS \"$Q\" 'c d'e f\\ g").unwrap(), ["x80", "81", "a b", "c de", "f g"]);
         assert_eq!(scope.document("it's \"$Q\" \\$Q $none").unwrap(), "it's \"a b\" $Q ");
-        assert_eq!(scope.unset.into_iter().collect::<Vec<_>>(), ["none"]);
+        assert_eq!(scope.found.len(), 1);
+        assert_eq!(scope.found[0].unset, BTreeSet::from(["none".to_owned()]));
+        assert_eq!(scope.found[0].matched, BTreeSet::from(["Q".to_owned()]));
         assert_eq!(Scope::new('`', &env).word("a\\b`$Q"), Ok("a\\b$Q".to_owned()));
     }
 }

@@ -12,6 +12,8 @@ use crate::plan::{Health, Location, Network};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
     pub(crate) at: Location,
+    /// `RUN`, as written.
+    pub(crate) keyword: String,
     pub(crate) text: String,
     pub(crate) instruction: Instruction,
 }
@@ -46,6 +48,8 @@ pub(crate) struct From {
     pub(crate) name: Option<String>,
     /// The name as written, when its case is not lower.
     pub(crate) cased_name: Option<String>,
+    /// `AS`, as written.
+    pub(crate) as_word: Option<String>,
     pub(crate) platform: Option<String>,
 }
 
@@ -156,7 +160,7 @@ pub(crate) fn parse(raw: &Raw, escape: char) -> Result<Node, Fault> {
         _ => return Err(Fault::new(format!("unknown instruction: {}", raw.keyword)).suggest(&raw.keyword, NAMES)),
     };
     flags.finish(&name)?;
-    Ok(Node { at: raw.at, text: raw.text.clone(), instruction })
+    Ok(Node { at: raw.at, keyword: raw.keyword.clone(), text: raw.text.clone(), instruction })
 }
 
 fn one_or_more(raw: &Raw) -> Result<String, Fault> {
@@ -183,9 +187,9 @@ fn command(text: &str) -> Result<CommandLine, Fault> {
 fn from(text: &str, flags: &mut Flags) -> Result<Instruction, Fault> {
     let platform = flags.string("platform")?;
     let words = words::plain(text);
-    let (base, name) = match words.as_slice() {
-        [base] => (base, None),
-        [base, keyword, name] if keyword.eq_ignore_ascii_case("as") => (base, Some(name)),
+    let (base, as_word, name) = match words.as_slice() {
+        [base] => (base, None, None),
+        [base, keyword, name] if keyword.eq_ignore_ascii_case("as") => (base, Some(keyword), Some(name)),
         _ => {
             return Err(
                 Fault::new("FROM takes an image and nothing else but AS and a name").hint("write FROM IMAGE AS NAME")
@@ -204,6 +208,7 @@ fn from(text: &str, flags: &mut Flags) -> Result<Instruction, Fault> {
     Ok(Instruction::From(From {
         base: base.clone(),
         cased_name: name.filter(|n| lower.as_ref() != Some(n)).cloned(),
+        as_word: as_word.cloned(),
         name: lower,
         platform,
     }))

@@ -1,11 +1,11 @@
 //! Word splitting and variable expansion, with the rules of BuildKit's `frontend/dockerfile/shell/lex.go`.
 
-use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
 use super::error::Fault;
+use super::expand::Found;
 use super::pattern::Pattern;
 use crate::plan::Env;
 
@@ -33,8 +33,8 @@ pub(crate) struct Expanded {
     pub(crate) text: String,
     /// The same split at unquoted white space.
     pub(crate) words: Vec<String>,
-    /// Variables that were asked for and are not set.
-    pub(crate) unset: BTreeSet<String>,
+    /// The variables that were asked for.
+    pub(crate) found: Found,
 }
 
 impl Lexer {
@@ -51,11 +51,11 @@ impl Lexer {
 
     pub(crate) fn expand(&self, source: &str, env: &Env) -> Result<Expanded, Fault> {
         let chars = source.chars().collect();
-        let mut run = Run { lexer: self, env, chars, at: 0, depth: 0, unset: BTreeSet::new() };
+        let mut run = Run { lexer: self, env, chars, at: 0, depth: 0, found: Found::default() };
         let (text, words) = run
             .until(None, self.raw_escapes)
             .map_err(|fault| Fault { message: format!("cannot expand {source:?}: {}", fault.message), ..fault })?;
-        Ok(Expanded { text, words, unset: run.unset })
+        Ok(Expanded { text, words, found: run.found })
     }
 }
 
@@ -69,7 +69,7 @@ struct Run<'a> {
     at: usize,
     /// How many `${` are open.
     depth: usize,
-    unset: BTreeSet<String>,
+    found: Found,
 }
 
 impl Run<'_> {
@@ -325,9 +325,8 @@ impl Run<'_> {
 
     fn get(&mut self, name: &str) -> Option<String> {
         let value = self.env.get(name).map(str::to_owned);
-        if value.is_none() {
-            self.unset.insert(name.to_owned());
-        }
+        let found = if value.is_some() { &mut self.found.matched } else { &mut self.found.unset };
+        found.insert(name.to_owned());
         value
     }
 }

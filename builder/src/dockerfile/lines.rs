@@ -6,8 +6,8 @@
 //! crate checks us in `tests/it/oracle.rs`.
 
 use super::error::Fault;
-use super::flags;
 use super::heredoc::{self, Heredoc};
+use super::{directives, flags};
 use crate::plan::Location;
 
 /// An instruction before its arguments are looked at.
@@ -25,8 +25,10 @@ pub(crate) struct Raw {
     pub(crate) at: Location,
     /// The here-documents that follow it.
     pub(crate) heredocs: Vec<Heredoc>,
-    /// A continuation line was empty, which Docker will forbid.
-    pub(crate) empty_continuation: bool,
+    /// The last line of it, where a continuation line was empty, which Docker will forbid.
+    pub(crate) empty_continuation: Option<usize>,
+    /// The comments right above it.
+    pub(crate) comments: Vec<String>,
 }
 
 /// A fault and its line.
@@ -35,13 +37,19 @@ pub(crate) type At<T> = Result<T, (usize, Fault)>;
 /// The instructions of a file and its escape character.
 pub(crate) fn read(text: &str) -> At<(Vec<Raw>, char)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let escape = escape_directive(text)?;
+    let directives = directives::read(text)?;
+    let escape = directives.escape;
     let mut lines = text.split_inclusive('\n').enumerate();
     let mut out = Vec::new();
+    let mut comments = Vec::new();
     while let Some((index, line)) = lines.next() {
         let start = index + 1;
+        let written = line;
         let line = line.trim_end_matches(['\r', '\n']).trim_start();
         if line.starts_with('#') {
+            if start > directives.end {
+                comment(&mut comments, written);
+            }
             continue;
         }
         let (head, mut open) = continued(line, escape);
@@ -70,7 +78,8 @@ pub(crate) fn read(text: &str) -> At<(Vec<Raw>, char)> {
             continue;
         }
         let mut raw = split(&joined);
-        raw.empty_continuation = empty_continuation;
+        raw.empty_continuation = empty_continuation.then_some(end);
+        raw.comments = std::mem::take(&mut comments);
         if may_hold_heredoc(&raw) {
             for mut doc in heredoc::in_line(&joined).map_err(|fault| (start, fault))? {
                 loop {
@@ -95,38 +104,14 @@ pub(crate) fn read(text: &str) -> At<(Vec<Raw>, char)> {
     Ok((out, escape))
 }
 
-/// `# escape=` among the directives at the top.
-fn escape_directive(text: &str) -> At<char> {
-    let mut seen = Vec::new();
-    let mut escape = '\\';
-    for (index, line) in text.lines().enumerate() {
-        let Some((name, value)) = directive(line) else { break };
-        if !matches!(name.as_str(), "syntax" | "escape" | "check") {
-            break;
-        }
-        if seen.contains(&name) {
-            return Err((index + 1, Fault::new(format!("only one {name} directive can be used"))));
-        }
-        if name == "escape" {
-            escape = match value {
-                "\\" => '\\',
-                "`" => '`',
-                _ => {
-                    let fault = Fault::new(format!("invalid escape character {value:?}")).hint("use \\ or `");
-                    return Err((index + 1, fault));
-                }
-            };
-        }
-        seen.push(name);
+/// Keeps a comment as BuildKit does: without the first letter of its line, whatever that is; an empty one parts those before it from
+/// what follows.
+fn comment(comments: &mut Vec<String>, line: &str) {
+    let text: String = line.chars().skip(1).collect();
+    match text.trim() {
+        "" => comments.clear(),
+        text => comments.push(text.to_owned()),
     }
-    Ok(escape)
-}
-
-fn directive(line: &str) -> Option<(String, &str)> {
-    let (name, value) = line.trim_start().strip_prefix('#')?.split_once('=')?;
-    let (name, value) = (name.trim(), value.trim());
-    let valid = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric());
-    (valid && !value.is_empty()).then(|| (name.to_lowercase(), value))
 }
 
 /// The line without its continuation mark, and whether it had one. Two marks in a row are text.
@@ -150,7 +135,8 @@ pub(crate) fn split(text: &str) -> Raw {
         text: text.to_owned(),
         at: Location { line_start: 0, line_end: 0 },
         heredocs: Vec::new(),
-        empty_continuation: false,
+        empty_continuation: None,
+        comments: Vec::new(),
     }
 }
 
@@ -173,7 +159,7 @@ mod tests {
         let (raws, escape) = read(text).unwrap();
         assert_eq!(escape, '\\');
         assert_eq!(raws[1].rest, "apt install   b \tc");
-        assert!(raws[1].empty_continuation);
+        assert_eq!(raws[1].empty_continuation, Some(8));
         assert_eq!(raws[1].at, Location { line_start: 4, line_end: 8 });
         assert_eq!(raws[2].keyword, "USER");
         // Seen with Docker 28.

@@ -10,6 +10,7 @@ use super::error::Fault;
 use super::expand::Scope;
 use super::instruction::{self, Instruction, Node};
 use super::resolve::{Base, Graph, Place, Triggers};
+use super::rules::Rule;
 use super::{DockerfileError, args, path, warn};
 use crate::plan::{
     BuildContext, ContainerConfig, ContextName, Env, ImageConfig, ImageRef, Location, Op, Plan, Platform, Source,
@@ -28,10 +29,18 @@ pub(super) struct State<'a> {
     config: ImageConfig,
     build_args: Vec<(String, Option<String>)>,
     proxy: Env,
-    cmd_set: bool,
+    last: Last,
     workdir_set: bool,
     ssh_mounts: usize,
     warnings: Vec<Warning>,
+}
+
+/// Where the newest of those stands of which only the last one counts.
+#[derive(Default)]
+struct Last {
+    cmd: Option<Location>,
+    entrypoint: Option<Location>,
+    healthcheck: Option<Location>,
 }
 
 /// What later stages inherit.
@@ -72,11 +81,7 @@ impl Graph {
                     steps.push(state.step(node).map_err(|fault| self.file.locate(node.at.line_start, fault))?);
                 }
             }
-            for warning in state.warnings.drain(..) {
-                if !plan.warnings.contains(&warning) {
-                    plan.warnings.push(warning);
-                }
-            }
+            plan.warnings.append(&mut state.warnings);
             if let Some(&id) = ids.get(&index) {
                 plan.stages.push(Stage {
                     id,
@@ -93,12 +98,22 @@ impl Graph {
             let State { env, config, build_args, workdir_set, .. } = state;
             finished.insert(index, Finished { env, config, build_args, workdir_set });
         }
+        plan.warnings.retain(|warning| self.checks.want(warning));
         for (name, context) in &self.options.build_contexts {
             if let BuildContext::Directory(path) = context {
                 plan.contexts.insert(ContextName::named(name), path.clone());
             }
         }
         Ok(plan)
+    }
+
+    /// With `# check=error=true` no image comes from a Dockerfile that a check finds something in: why not.
+    pub fn refusal(&self, warnings: &[Warning]) -> Option<String> {
+        let found = warnings.iter().filter(|warning| Rule::named(warning.code).is_some());
+        let names: BTreeSet<&str> = found.map(|warning| warning.code).collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        (self.checks.error && !names.is_empty())
+            .then(|| format!("lint violation found for rules: {}", names.join(", ")))
     }
 
     /// The instructions that bases add, and the stages needed with them.
@@ -157,6 +172,12 @@ impl Graph {
                 Finished { env: Env::default(), config, build_args: Vec::new(), workdir_set: false }
             }
         };
+        let mut warnings = Vec::new();
+        if let (Base::Other(Source::Image(_)), false) = (&info.base, info.replaced) {
+            let actual =
+                Platform { os: config.os.clone(), arch: config.architecture.clone(), variant: config.variant.clone() };
+            warn::base_platform(&mut warnings, &info.name, &info.platform, &actual, self.file.stages[index].at);
+        }
         config.config.on_build.clear();
         fill_platform(&mut config, &info.platform);
         if config.config.environment().get("PATH").is_none() && info.platform.os != "windows" {
@@ -174,10 +195,10 @@ impl Graph {
             config,
             build_args,
             proxy: args::proxies(&self.options.build_args),
-            cmd_set: false,
+            last: Last::default(),
             workdir_set,
             ssh_mounts: 0,
-            warnings: Vec::new(),
+            warnings,
         }
     }
 
@@ -225,10 +246,11 @@ impl State<'_> {
 
     /// Runs `f` with the variables in sight and keeps the warnings about those that are not set.
     fn expand<T>(&mut self, at: Location, f: impl FnOnce(&mut Scope) -> Result<T, Fault>) -> Result<T, Fault> {
-        let mut scope = Scope::new(self.graph.file.escape, &self.env);
+        let mut scope = Scope::new(self.graph.file.directives.escape, &self.env);
         let result = f(&mut scope);
-        let unset = scope.unset;
-        warn::undefined(&mut self.warnings, "UndefinedVar", &unset, &self.build_args, &self.env, at);
+        for found in scope.found {
+            warn::undefined(&mut self.warnings, &found.unset, &self.build_args, &self.env, at);
+        }
         result
     }
 

@@ -5,6 +5,7 @@
 //! images (their `ENV` is in scope). Nothing here reads files, the network or the environment.
 
 mod args;
+mod directives;
 mod error;
 mod expand;
 mod flags;
@@ -20,14 +21,17 @@ pub(crate) mod path;
 mod pattern;
 mod ports;
 mod resolve;
+mod rules;
 pub(crate) mod units;
 mod warn;
 mod words;
 
+use directives::Directives;
 use instruction::{From, Instruction, Node};
 
 pub use error::{DockerfileError, Located};
 pub use resolve::{BuildOptions, Graph, ImageUse};
+pub use rules::Rule;
 
 use crate::plan::{Location, Warning};
 use error::Fault;
@@ -37,7 +41,7 @@ use error::Fault;
 pub struct Dockerfile {
     name: String,
     lines: Vec<String>,
-    escape: char,
+    directives: Directives,
     args: Vec<Node>,
     stages: Vec<StageNode>,
     warnings: Vec<Warning>,
@@ -46,8 +50,29 @@ pub struct Dockerfile {
 #[derive(Debug, Clone)]
 struct StageNode {
     from: From,
+    /// `FROM`, as written.
+    keyword: String,
+    /// What the comment above it says of it.
+    description: Option<String>,
     at: Location,
     body: Vec<Node>,
+}
+
+/// A stage that a build can have as its target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its name; none has to be the last one to be built.
+    pub name: Option<String>,
+    /// Whether it is built where no target is given.
+    pub default: bool,
+    /// The comment above it that begins with its name, without that.
+    pub description: Option<String>,
+    /// What it starts from, as written.
+    pub base: String,
+    /// `--platform`, as written.
+    pub platform: Option<String>,
+    /// Where it is.
+    pub at: Location,
 }
 
 /// Reads a Dockerfile; `name` is for messages.
@@ -55,18 +80,27 @@ pub fn parse(name: &str, text: &str) -> Result<Dockerfile, DockerfileError> {
     let mut file = Dockerfile {
         name: name.to_owned(),
         lines: text.lines().map(str::to_owned).collect(),
-        escape: '\\',
+        directives: Directives::default(),
         args: Vec::new(),
         stages: Vec::new(),
         warnings: Vec::new(),
     };
     let (raws, escape) = lines::read(text).map_err(|(line, fault)| file.locate(line, fault))?;
-    file.escape = escape;
+    file.directives = directives::read(text).map_err(|(line, fault)| file.locate(line, fault))?;
+    warn::lines(&mut file.warnings, &raws);
     for raw in &raws {
         let node = instruction::parse(raw, escape).map_err(|fault| file.locate(raw.at.line_start, fault))?;
         warn::instruction(&mut file.warnings, raw, &node);
         match (node.instruction, file.stages.last_mut()) {
-            (Instruction::From(from), _) => file.stages.push(StageNode { from, at: node.at, body: Vec::new() }),
+            (Instruction::From(from), _) => {
+                file.stages.push(StageNode {
+                    description: described(raw, from.name.as_deref()),
+                    from,
+                    keyword: node.keyword,
+                    at: node.at,
+                    body: Vec::new(),
+                });
+            }
             (instruction, Some(stage)) => stage.body.push(Node { instruction, ..node }),
             (instruction @ Instruction::Arg(_), None) => file.args.push(Node { instruction, ..node }),
             (_, None) => {
@@ -79,14 +113,34 @@ pub fn parse(name: &str, text: &str) -> Result<Dockerfile, DockerfileError> {
         let fault = Fault::new("the Dockerfile has no FROM").hint("begin with FROM and an image, or FROM scratch");
         return Err(file.locate(file.lines.len().max(1), fault));
     }
-    warn::stages(&mut file);
+    warn::stages(&mut file.warnings, &file.stages);
     Ok(file)
+}
+
+/// `# name what it is`
+fn described(raw: &lines::Raw, name: Option<&str>) -> Option<String> {
+    let name = format!("{} ", name?);
+    raw.comments.iter().find_map(|comment| comment.strip_prefix(&name)).map(str::to_owned)
 }
 
 impl Dockerfile {
     /// The names of the stages in order, for `--target`; those without a name are left out.
     pub fn stage_names(&self) -> impl Iterator<Item = &str> {
         self.stages.iter().filter_map(|stage| stage.from.name.as_deref())
+    }
+
+    /// The stages, for a person who asks which there are.
+    pub fn targets(&self) -> Vec<Target> {
+        let last = self.stages.len() - 1;
+        let target = |(index, stage): (usize, &StageNode)| Target {
+            name: stage.from.name.clone(),
+            default: index == last,
+            description: stage.description.clone(),
+            base: stage.from.base.clone(),
+            platform: stage.from.platform.clone(),
+            at: stage.at,
+        };
+        self.stages.iter().enumerate().map(target).collect()
     }
 
     fn locate(&self, line: usize, fault: Fault) -> DockerfileError {

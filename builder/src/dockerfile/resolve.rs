@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::directives::Checks;
 use super::error::{Fault, closest};
 use super::expand::Scope;
 use super::instruction::{Instruction, Node};
-use super::{Dockerfile, DockerfileError, args, mount, warn};
+use super::{Dockerfile, DockerfileError, args, directives, mount, warn};
+use crate::ignore::IgnoreRules;
 use crate::plan::{BuildContext, ContextName, Env, ImageOrigin, ImageRef, Location, Platform, Source, Warning};
 
 /// What the command line says about a build.
@@ -13,6 +15,8 @@ use crate::plan::{BuildContext, ContextName, Env, ImageOrigin, ImageRef, Locatio
 pub struct BuildOptions {
     /// `--target`; the last stage when there is none.
     pub target: Option<String>,
+    /// Whether the stages that the target does not need are read to the end, too: for a check.
+    pub all_stages: bool,
     /// `--build-arg`.
     pub build_args: BTreeMap<String, String>,
     /// `--build-context`, by name.
@@ -27,6 +31,7 @@ impl Default for BuildOptions {
     fn default() -> Self {
         BuildOptions {
             target: None,
+            all_stages: false,
             build_args: BTreeMap::new(),
             build_contexts: BTreeMap::new(),
             platform: Platform::host(),
@@ -72,12 +77,16 @@ pub struct Graph {
     pub(super) stages: Vec<StageInfo>,
     pub(super) target: usize,
     pub(super) warnings: Vec<Warning>,
+    pub(super) checks: Checks,
+    pub(super) ignore: IgnoreRules,
 }
 
 /// What is known of a stage before it is expanded.
 #[derive(Debug, Clone)]
 pub(super) struct StageInfo {
     pub(super) base: Base,
+    /// The name of the base, expanded.
+    pub(super) name: String,
     pub(super) platform: Platform,
     /// A build context takes its place.
     pub(super) replaced: bool,
@@ -119,7 +128,12 @@ impl Dockerfile {
             stages: Vec::new(),
             target,
             warnings: self.warnings.clone(),
+            checks: Checks::of(&self.directives, &options.build_args).map_err(|at| self.in_directive(at))?,
+            ignore: IgnoreRules::default(),
         };
+        let note = directives::check_syntax(&self.directives, &options.build_args);
+        graph.warnings.extend(note.map_err(|at| self.in_directive(at))?);
+        graph.check_default_bases();
         graph.read_global_args()?;
         for index in 0..self.stages.len() {
             let info = graph.stage_info(index).map_err(|fault| self.locate(self.stages[index].at.line_start, fault))?;
@@ -129,6 +143,14 @@ impl Dockerfile {
         graph.images()?;
         graph.check_build_args();
         Ok(graph)
+    }
+
+    /// An error in a directive, or in the build argument that takes its place.
+    fn in_directive(&self, (line, fault): (usize, Fault)) -> DockerfileError {
+        match line {
+            0 => DockerfileError::Option { message: fault.message, hint: fault.hint },
+            line => self.locate(line, fault),
+        }
     }
 
     fn target(&self, options: &BuildOptions) -> Result<usize, DockerfileError> {
@@ -146,30 +168,57 @@ impl Dockerfile {
 }
 
 impl Graph {
+    /// Adds the rules of `.dockerignore`, which only a check needs here.
+    #[must_use]
+    pub fn ignoring(mut self, rules: IgnoreRules) -> Self {
+        self.ignore = rules;
+        self
+    }
+
     fn read_global_args(&mut self) -> Result<(), DockerfileError> {
-        for node in self.file.args.clone() {
+        self.globals = self.global_args(&self.options.build_args)?;
+        Ok(())
+    }
+
+    /// The `ARG`s before the first `FROM`.
+    fn global_args(&self, given: &BTreeMap<String, String>) -> Result<Env, DockerfileError> {
+        let mut globals = self.globals.clone();
+        for node in &self.file.args {
             let Instruction::Arg(list) = &node.instruction else { continue };
             for (name, default) in list {
-                let value = match (self.options.build_args.get(name), default) {
+                let value = match (given.get(name), default) {
                     (Some(given), _) => Some(given.clone()),
                     (None, Some(text)) => {
-                        let expanded = Scope::new(self.file.escape, &self.globals).word(text);
+                        let expanded = Scope::new(self.file.directives.escape, &globals).word(text);
                         Some(expanded.map_err(|fault| self.file.locate(node.at.line_start, fault))?)
                     }
                     (None, None) => None,
                 };
                 if let Some(value) = value {
-                    self.globals.set(name.clone(), value);
+                    globals.set(name.clone(), value);
                 }
             }
         }
-        Ok(())
+        Ok(globals)
+    }
+
+    /// What the bases would be without build arguments. An error here is one later, too, and told there.
+    fn check_default_bases(&mut self) {
+        let Ok(globals) = self.global_args(&BTreeMap::new()) else { return };
+        for stage in &self.file.stages {
+            let Ok(base) = Scope::new(self.file.directives.escape, &globals).word(&stage.from.base) else { return };
+            warn::default_base(&mut self.warnings, &stage.from.base, &base, stage.at);
+        }
     }
 
     fn stage_info(&mut self, index: usize) -> Result<StageInfo, Fault> {
         let stage = &self.file.stages[index];
-        let mut scope = Scope::new(self.file.escape, &self.globals);
+        let declared = self.declared();
+        let mut scope = Scope::new(self.file.directives.escape, &self.globals);
         let base = scope.word(&stage.from.base)?;
+        for found in scope.found.drain(..) {
+            warn::undeclared(&mut self.warnings, &found, &declared, stage.at);
+        }
         if base.is_empty() {
             return Err(Fault::new(format!("the base {:?} is empty", stage.from.base))
                 .hint("give the argument a default before the first FROM, or pass --build-arg"));
@@ -178,32 +227,43 @@ impl Graph {
             None => self.options.platform.clone(),
             Some(text) => {
                 let platform = scope.word(text)?;
+                let target = self.globals.get("TARGETPLATFORM").unwrap_or_default();
+                for found in scope.found.drain(..) {
+                    warn::undeclared(&mut self.warnings, &found, &declared, stage.at);
+                    warn::platform(&mut self.warnings, &stage.from, &platform, &found, target, stage.at);
+                }
                 platform.parse().map_err(|error| Fault::new(format!("--platform={text}: {error}")))?
             }
         };
-        let declared = global_names(&self.file.args);
-        let unset = scope.unset;
-        let at = stage.at;
         let name = stage.from.name.clone();
-        warn::undefined(&mut self.warnings, "UndefinedArgInFrom", &unset, &declared, &self.globals, at);
         if let Some((given, context)) = name.as_deref().and_then(|name| self.context_named(name)) {
             let source = context_source(given, context, &platform);
-            return Ok(StageInfo { base: Base::Other(source), platform, replaced: true });
+            return Ok(StageInfo { base: Base::Other(source), name: base, platform, replaced: true });
         }
         let earlier = self.file.stages[..index].iter().rposition(|s| s.from.name.as_deref() == Some(&base));
         if let Some(earlier) = earlier {
             let platform = self.stages[earlier].platform.clone();
-            return Ok(StageInfo { base: Base::Stage(earlier), platform, replaced: false });
+            return Ok(StageInfo { base: Base::Stage(earlier), name: base, platform, replaced: false });
         }
         if base == "scratch" {
             let platform = self.options.platform.clone();
-            return Ok(StageInfo { base: Base::Other(Source::Scratch), platform, replaced: false });
+            return Ok(StageInfo { base: Base::Other(Source::Scratch), name: base, platform, replaced: false });
         }
         let source = self.image(&base, &platform).map_err(|fault| {
             let known: Vec<&str> = self.file.stage_names().collect();
             fault.suggest(&base, known)
         })?;
-        Ok(StageInfo { base: Base::Other(source), platform, replaced: false })
+        Ok(StageInfo { base: Base::Other(source), name: base, platform, replaced: false })
+    }
+
+    /// The names that a `FROM` may use, with a value or without.
+    fn declared(&self) -> BTreeSet<String> {
+        let lists = self.file.args.iter().filter_map(|node| match &node.instruction {
+            Instruction::Arg(list) => Some(list),
+            _ => None,
+        });
+        let args = lists.flatten().map(|(name, _)| name.clone());
+        args.chain(self.globals.iter().map(|(name, _)| name.to_owned())).collect()
     }
 
     fn context_named(&self, name: &str) -> Option<(&str, &BuildContext)> {
@@ -301,7 +361,7 @@ impl Graph {
                 None => images.push(ImageUse { image: image.clone(), is_base, at, near_stage: self.near_stage(image) }),
             }
         };
-        let mut open = vec![self.target];
+        let mut open = if self.options.all_stages { (0..self.stages.len()).collect() } else { vec![self.target] };
         while let Some(index) = open.pop() {
             if !needed.insert(index) {
                 continue;
@@ -357,14 +417,6 @@ impl Graph {
             self.warnings.push(Warning { code: "UnusedBuildArg", message, at: None });
         }
     }
-}
-
-fn global_names(nodes: &[Node]) -> Vec<(String, Option<String>)> {
-    let lists = nodes.iter().filter_map(|node| match &node.instruction {
-        Instruction::Arg(list) => Some(list.clone()),
-        _ => None,
-    });
-    lists.flatten().filter(|(_, default)| default.is_some()).collect()
 }
 
 fn context_source(name: &str, context: &BuildContext, platform: &Platform) -> Source {

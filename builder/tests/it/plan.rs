@@ -1,5 +1,6 @@
 //! From Dockerfile text to a plan.
 
+mod checks;
 mod contexts;
 mod errors;
 mod onbuild;

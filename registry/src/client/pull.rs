@@ -32,27 +32,57 @@ impl Client {
     /// The registry cannot be reached, refuses, or sends something else than it should; the disk is full, ... Nothing half is kept.
     pub async fn pull(&self, images: &Images, reference: &Reference, platform: &Platform) -> Result<Pulled> {
         let session = self.session(reference.repository(), RegistryOperation::Pull).await?;
-        let (document, digest) = session.document(images, reference).await?;
-        let (manifest, manifest_digest, index) = match document {
-            Document::Manifest(manifest) => (manifest, digest, None),
-            Document::Index(index) => {
-                let chosen = index.pick(platform, &reference.familiar())?.digest;
-                let inner = reference.repository().with_digest(chosen);
-                match session.document(images, &inner).await?.0 {
-                    Document::Manifest(manifest) => (manifest, chosen, Some(digest)),
-                    Document::Index(_) => {
-                        let why = "an index inside an index".to_owned();
-                        return Err(Error::BadDocument { what: "manifest", digest: chosen, why });
-                    }
-                }
-            }
-        };
-        let image = session.image(images, &manifest, manifest_digest).await?;
-        Ok(Pulled { image, manifest: manifest_digest, index })
+        let Chosen { manifest, digest, index } = session.choose(images, reference, platform).await?;
+        let image = session.image(images, &manifest, digest).await?;
+        Ok(Pulled { image, manifest: digest, index })
+    }
+
+    /// The configuration of an image as its registry has it, in JSON; no layer is fetched.
+    ///
+    /// # Errors
+    /// As [`Client::pull`].
+    pub async fn config(&self, images: &Images, reference: &Reference, platform: &Platform) -> Result<Vec<u8>> {
+        let session = self.session(reference.repository(), RegistryOperation::Pull).await?;
+        let Chosen { manifest, digest, .. } = session.choose(images, reference, platform).await?;
+        session.config(images, &manifest, digest).await
     }
 }
 
+/// The image that a name stands for.
+struct Chosen {
+    manifest: Manifest,
+    digest: Digest,
+    index: Option<Digest>,
+}
+
 impl Session {
+    /// The manifest of a name, of an index the one for the platform.
+    async fn choose(&self, images: &Images, reference: &Reference, platform: &Platform) -> Result<Chosen> {
+        let (document, digest) = self.document(images, reference).await?;
+        let index = match document {
+            Document::Manifest(manifest) => return Ok(Chosen { manifest, digest, index: None }),
+            Document::Index(index) => index,
+        };
+        let chosen = index.pick(platform, &reference.familiar())?.digest;
+        let inner = reference.repository().with_digest(chosen);
+        match self.document(images, &inner).await?.0 {
+            Document::Manifest(manifest) => Ok(Chosen { manifest, digest: chosen, index: Some(digest) }),
+            Document::Index(_) => {
+                let why = "an index inside an index".to_owned();
+                Err(Error::BadDocument { what: "manifest", digest: chosen, why })
+            }
+        }
+    }
+
+    async fn config(&self, images: &Images, manifest: &Manifest, digest: Digest) -> Result<Vec<u8>> {
+        if manifest.config.size > MAX_CONFIG {
+            let why = format!("its config has {} bytes", manifest.config.size);
+            return Err(Error::BadDocument { what: "manifest", digest, why });
+        }
+        self.download(images.store(), &manifest.config).await?;
+        Ok(images.store().blobs().read(&manifest.config.digest)?)
+    }
+
     /// A manifest or index, from the store when the digest is known and it is there.
     async fn document(&self, images: &Images, reference: &Reference) -> Result<(Document, Digest)> {
         let blobs = images.store().blobs();
@@ -69,12 +99,7 @@ impl Session {
 
     async fn image(&self, images: &Images, manifest: &Manifest, digest: Digest) -> Result<ImageId> {
         adopt::check_types(manifest, digest)?;
-        if manifest.config.size > MAX_CONFIG {
-            let why = format!("its config has {} bytes", manifest.config.size);
-            return Err(Error::BadDocument { what: "manifest", digest, why });
-        }
-        self.download(images.store(), &manifest.config).await?;
-        let config = ConfigFile::parse(&images.store().blobs().read(&manifest.config.digest)?, manifest.config.digest)?;
+        let config = ConfigFile::parse(&self.config(images, manifest, digest).await?, manifest.config.digest)?;
         adopt::check_layers(manifest, digest, &config)?;
         let layers = adopt::blobs_of(manifest, &config).into_iter().zip(origin::chain(&config.diff_ids));
         let layers: Result<Vec<(Option<LayerBlob>, Step)>> = futures::stream::iter(layers)

@@ -2,7 +2,7 @@ use super::State;
 use crate::dockerfile::error::Fault;
 use crate::dockerfile::expand::Scope;
 use crate::dockerfile::instruction::Transfer;
-use crate::dockerfile::{git, history, path};
+use crate::dockerfile::{git, history, path, warn};
 use crate::plan::{
     AddOp, AddSource, Chmod, ContextName, CopyOp, CopySource, Destination, GitSource, InlineFile, Location, Op, Source,
 };
@@ -23,6 +23,9 @@ impl State<'_> {
             None => Source::Context(ContextName::MAIN),
         };
         let expanded = self.transfer(copy, "COPY", at)?;
+        if copy.from.is_none() {
+            self.check_ignored("Copy", &expanded.sources, at);
+        }
         let mut sources = Vec::new();
         for text in &expanded.sources {
             if git::parse(text)?.is_some() || is_http(text) {
@@ -43,10 +46,20 @@ impl State<'_> {
         }
         let mut sources = Vec::new();
         for text in &expanded.sources {
-            sources.push(add_source(text, add, checksum.as_deref())?);
+            let source = add_source(text, add, checksum.as_deref())?;
+            if matches!(source, AddSource::Path { .. }) {
+                self.check_ignored("Add", std::slice::from_ref(text), at);
+            }
+            sources.push(source);
         }
         sources.extend(expanded.inline.into_iter().map(AddSource::Inline));
         Ok((Op::Add(AddOp { sources, to: expanded.to }), Some(expanded.created_by)))
+    }
+
+    fn check_ignored(&mut self, verb: &str, sources: &[String], at: Location) {
+        for source in sources {
+            warn::ignored(&mut self.warnings, verb, source, &self.graph.ignore, at);
+        }
     }
 
     fn transfer(&mut self, t: &Transfer, keyword: &str, at: Location) -> Result<Expanded, Fault> {
@@ -54,6 +67,7 @@ impl State<'_> {
         self.expand(at, |scope| {
             let chown = scope.option(t.chown.as_ref())?.filter(|c| !c.is_empty());
             let chmod = scope.option(t.chmod.as_ref())?.filter(|c| !c.is_empty());
+            let exclude = scope.list(&t.exclude)?;
             let sources = scope.list(&t.sources)?;
             let dest = scope.word(&t.dest)?;
             let names = t.inline.iter().map(|doc| doc.name.clone());
@@ -68,7 +82,7 @@ impl State<'_> {
                     link: t.link && chmod.is_none(),
                     chmod: chmod.as_deref().map(read_chmod).transpose()?,
                     chown,
-                    exclude: scope.list(&t.exclude)?,
+                    exclude,
                 },
                 sources,
                 created_by,

@@ -1,8 +1,9 @@
 use super::State;
 use crate::dockerfile::error::Fault;
 use crate::dockerfile::instruction::{CommandLine, Instruction, Node};
+use crate::dockerfile::rules::Finding;
 use crate::dockerfile::words::Pair;
-use crate::dockerfile::{history, path, ports, warn};
+use crate::dockerfile::{args, history, path, ports, warn};
 use crate::plan::{Empty, Location, Op};
 
 impl State<'_> {
@@ -11,16 +12,23 @@ impl State<'_> {
         let at = node.at;
         Ok(Some(match &node.instruction {
             Instruction::Arg(list) => self.arg(list, at)?,
-            Instruction::Env { pairs, .. } => {
+            Instruction::Env { pairs, old_form } => {
                 let pairs = self.pairs(pairs, at)?;
                 for (name, value) in &pairs {
+                    if *old_form {
+                        warn::push(&mut self.warnings, at, &Finding::LegacyKeyValueFormat(&node.keyword));
+                    }
+                    warn::secret(&mut self.warnings, "ENV", name, at);
                     self.env.set(name.clone(), value.clone());
                     self.config.config.set_env(name, value);
                 }
                 shown("ENV", &pairs)
             }
-            Instruction::Label { pairs, .. } => {
+            Instruction::Label { pairs, old_form } => {
                 let pairs = self.pairs(pairs, at)?;
+                if *old_form {
+                    warn::push(&mut self.warnings, at, &Finding::LegacyKeyValueFormat(&node.keyword));
+                }
                 self.config.config.labels.extend(pairs.iter().cloned());
                 shown("LABEL", &pairs)
             }
@@ -41,7 +49,14 @@ impl State<'_> {
                 let mut all = Vec::new();
                 for text in list {
                     for word in self.expand(at, |scope| scope.words(text))? {
-                        all.extend(ports::parse(&word)?.names);
+                        let ports = ports::parse(&word)?;
+                        if ports.cased {
+                            warn::push(&mut self.warnings, at, &Finding::ExposeProtoCasing(&word));
+                        }
+                        if ports.mapped {
+                            warn::push(&mut self.warnings, at, &Finding::ExposeInvalidFormat(&word));
+                        }
+                        all.extend(ports.names);
                     }
                 }
                 self.config.config.exposed_ports.extend(all.iter().map(|p| (p.clone(), Empty {})));
@@ -54,16 +69,17 @@ impl State<'_> {
                 format!("STOPSIGNAL {signal}")
             }
             Instruction::Cmd(line) => {
-                let argv = self.command_line("CMD", line, at);
+                warn::only_once(&mut self.warnings, &node.keyword, &mut self.last.cmd, at);
+                let argv = self.command_line(&node.keyword, line, at);
                 self.config.config.cmd = Some(argv.clone());
-                self.cmd_set = true;
                 history::quoted("CMD", &argv)
             }
             Instruction::Entrypoint(line) => {
-                let argv = self.command_line("ENTRYPOINT", line, at);
+                warn::only_once(&mut self.warnings, &node.keyword, &mut self.last.entrypoint, at);
+                let argv = self.command_line(&node.keyword, line, at);
                 // An empty list takes the inherited one away.
                 self.config.config.entrypoint = Some(argv.clone()).filter(|a| !a.is_empty());
-                if !self.cmd_set {
+                if self.last.cmd.is_none() {
                     self.config.config.cmd = None;
                 }
                 history::quoted("ENTRYPOINT", &argv)
@@ -73,6 +89,7 @@ impl State<'_> {
                 history::listed("SHELL", shell)
             }
             Instruction::Healthcheck(health) => {
+                warn::only_once(&mut self.warnings, &node.keyword, &mut self.last.healthcheck, at);
                 self.config.config.healthcheck = Some(health.clone());
                 history::healthcheck(health)
             }
@@ -97,8 +114,7 @@ impl State<'_> {
     pub(super) fn workdir(&mut self, text: &str, at: Location) -> Result<(Op, Option<String>), Fault> {
         let dir = self.expand(at, |scope| scope.word(text))?;
         if !self.workdir_set && !dir.starts_with('/') {
-            let message = format!("relative workdir {dir:?} can have unexpected results if the base image changes");
-            warn::push(&mut self.warnings, "WorkdirRelativePath", at, message);
+            warn::push(&mut self.warnings, at, &Finding::WorkdirRelativePath(&dir));
         }
         self.workdir_set = true;
         let path = path::join(&self.cwd(), &dir);
@@ -113,14 +129,13 @@ impl State<'_> {
     fn arg(&mut self, list: &[(String, Option<String>)], at: Location) -> Result<String, Fault> {
         let mut shown = Vec::new();
         for (name, default) in list {
+            warn::secret(&mut self.warnings, "ARG", name, at);
             let value = match (self.graph.options.build_args.get(name), default) {
                 (Some(given), _) => Some(given.clone()),
                 (None, Some(text)) => Some(self.expand(at, |scope| scope.word(text))?),
                 (None, None) => self.graph.globals.get(name).map(str::to_owned),
             };
-            // BuildKit keeps these two to itself.
-            let hidden = matches!(name.as_str(), "BUILDKIT_SBOM_SCAN_CONTEXT" | "BUILDKIT_SBOM_SCAN_STAGE");
-            if let Some(value) = value.as_ref().filter(|_| !hidden) {
+            if let Some(value) = value.as_ref().filter(|_| !args::is_hidden(name)) {
                 self.env.set(name.clone(), value.clone());
             }
             shown.push(value.as_ref().map_or_else(|| name.clone(), |v| format!("{name}={v}")));

@@ -3,7 +3,7 @@
 use shiplap_builder::dockerfile::BuildOptions;
 use shiplap_builder::plan::{AddSource, Chmod, CopySource, InlineFile, MountKind, Network, Op, RunOp};
 
-use super::{args, op, plan, stage, warnings};
+use super::{args, op, plan, stage};
 
 fn run(text: &str) -> RunOp {
     match op(text) {
@@ -134,27 +134,6 @@ fn a_step_shows_its_source_on_one_line() {
     let built = stage("FROM a\nRUN a && \\\n  # why\n  b\nUSER x\n");
     assert_eq!(built.steps[0].text, "RUN a &&   b");
     assert_eq!((built.steps[0].at.line_start, built.steps[0].at.line_end), (2, 4));
-}
-
-#[test]
-fn warnings_have_buildkit_names() {
-    let codes = |text: &str| -> Vec<String> {
-        warnings(text, &args(&[])).iter().map(|w| w.split(':').next().unwrap().to_owned()).collect()
-    };
-    assert_eq!(codes("FROM a AS Up\n"), ["StageNameCasing"]);
-    assert_eq!(codes("FROM a AS x\nFROM a AS x\n"), ["DuplicateStageName"]);
-    assert_eq!(codes("FROM a\nENV A b\n"), ["LegacyKeyValueFormat"]);
-    assert_eq!(codes("FROM a\nMAINTAINER me\n"), ["MaintainerDeprecated"]);
-    assert_eq!(codes("FROM a\nCMD x\n"), ["JSONArgsRecommended"]);
-    assert_eq!(codes("FROM a\nCMD [\"x\"]\nCMD [\"y\"]\n"), ["MultipleInstructionsDisallowed"]);
-    assert_eq!(codes("FROM a\nRUN x \\\n\n  y\n"), ["NoEmptyContinuation"]);
-    assert_eq!(codes("FROM a\nWORKDIR x\n"), ["WorkdirRelativePath"]);
-    assert_eq!(codes("FROM a\nARG DB_PASSWORD\n"), ["SecretsUsedInArgOrEnv"]);
-    assert_eq!(codes("ARG V\nFROM a:x$V\n"), ["UndefinedArgInFrom"]);
-    assert_eq!(codes("FROM a\nCOPY $FROM_BSE x\n"), ["UndefinedVar"]);
-    let text = warnings("FROM a\nCOPY $FROM_BSE x\n", &args(&[]));
-    assert!(text[0].ends_with("(did you mean $FROM_BASE?)"), "{text:?}");
-    assert!(plan("FROM a\nRUN x\nCMD [\"x\"]\n", &args(&[])).warnings.is_empty());
 }
 
 #[test]
