@@ -6,6 +6,8 @@
 
 pub mod build;
 pub mod dockerfile;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod glob;
 pub mod ignore;
 pub mod plan;

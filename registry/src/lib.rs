@@ -19,6 +19,8 @@ pub mod auth;
 mod client;
 mod compress;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod image;
 mod images;

@@ -38,9 +38,7 @@ impl Builder {
         };
         request.options.all_stages = request.options.target.is_none();
         let name = request.dockerfile.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let graph = dockerfile::parse(&name, &text)?
-            .resolve(&request.options)?
-            .ignoring(ignore);
+        let graph = dockerfile::parse(&name, &text)?.resolve(&request.options)?.ignoring(ignore);
         let mut configs: HashMap<ImageRef, ImageConfig> = HashMap::new();
         let mut unknown: Vec<(ImageRef, String)> = Vec::new();
         // Twice or more where a trigger of a base needs another one.

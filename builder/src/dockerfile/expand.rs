@@ -58,6 +58,28 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// A line of text, then a variable a line: each way of reading it ends, and text without signs stays as it is.
+pub fn fuzz_expansion(data: &[u8]) {
+    let input = String::from_utf8_lossy(data);
+    let mut lines = input.split('\n');
+    let text = lines.next().unwrap_or_default();
+    let mut env = Env::default();
+    for (name, value) in lines.filter_map(|line| line.split_once('=')) {
+        env.set(name, value);
+    }
+    for escape in ['\\', '`'] {
+        let mut scope = Scope::new(escape, &env);
+        let word = scope.word(text);
+        if !text.contains(['$', '\'', '"', escape]) {
+            assert_eq!(word, Ok(text.to_owned()));
+        }
+        if let (Ok(words), Ok(word)) = (scope.words(text), &word) {
+            assert!(words.len() <= word.chars().count() + 1, "{words:?} of {word:?}");
+        }
+        let _ = scope.document(text);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

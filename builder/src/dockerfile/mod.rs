@@ -30,6 +30,8 @@ use directives::Directives;
 use instruction::{From, Instruction, Node};
 
 pub use error::{DockerfileError, Located};
+#[doc(hidden)]
+pub use expand::fuzz_expansion;
 pub use resolve::{BuildOptions, Graph, ImageUse};
 pub use rules::Rule;
 

@@ -4,6 +4,7 @@ mod archives;
 mod fake;
 mod fixture;
 mod folder;
+mod fuzz;
 mod odd;
 mod packing;
 mod peers;
