@@ -49,6 +49,15 @@ impl Images {
         Ok(serde_json::from_str(&text).map_err(shiplap_cache::Error::from)?)
     }
 
+    /// The images whose ids begin so.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn with_id(&self, beginning: &str) -> Result<Vec<ImageId>> {
+        let all = self.store.names(RECORDS)?.into_iter();
+        Ok(all.filter(|(id, _)| id.starts_with(beginning)).filter_map(|(id, _)| id.parse().ok()).collect())
+    }
+
     /// Gives an image a name. A name in the form of a release's is given once and never moves.
     ///
     /// # Errors
@@ -222,6 +231,9 @@ mod tests {
         let other = images.save(&image("b")).unwrap();
         images.name(&name, &other).unwrap();
         assert_eq!(images.list().unwrap(), [(name, other)]);
+        assert_eq!(images.with_id(&id.hex()[..12]).unwrap(), [id]);
+        assert_eq!(images.with_id("").unwrap().len(), 2);
+        assert_eq!(images.with_id("x").unwrap(), []);
         assert!(matches!(images.load(&ImageId::of(b"none")), Err(Error::NoImage(_))));
     }
 

@@ -16,7 +16,7 @@ use crate::output;
 /// Write an image of the store to a file
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The image
+    /// The image, by a name or by its id
     name: Reference,
     /// The file, or the folder for an OCI layout; `-` writes to standard output
     dest: PathBuf,
@@ -46,7 +46,9 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let images = app.images()?;
     let image = find(&images, &args.name)?;
     let packing = Packing::plain(args.compression)?;
-    write(app, &images, &image, std::slice::from_ref(&args.name), args.format, &packing, &args.dest)?;
+    // An id is no name to be found by elsewhere.
+    let names = if images.resolve(&args.name)?.is_some() { std::slice::from_ref(&args.name) } else { &[] };
+    write(app, &images, &image, names, args.format, &packing, &args.dest)?;
     app.progress.finish();
     if args.dest.as_os_str() != "-" {
         output::line(&args.dest.display().to_string());
@@ -54,9 +56,19 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The image of a name in the store.
+/// The image of a name in the store, or of an id as `shiplap build -q` prints it, from twelve digits on.
 pub fn find(images: &Images, name: &Reference) -> Result<Image> {
-    match images.resolve(name)? {
+    let id = name.repository().familiar();
+    let is_id = (12..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit());
+    let found = match images.resolve(name)? {
+        None if is_id => match images.with_id(&id)?.as_slice() {
+            [] => None,
+            [one] => Some(*one),
+            [..] => return Err(Failure::new(Kind::Usage, format!("several images have ids that begin with {id}"))),
+        },
+        found => found,
+    };
+    match found {
         Some(id) => Ok(images.load(&id)?),
         None => Err(Failure::new(Kind::Missing, format!("there is no image {} in the store", name.familiar()))
             .hint("`shiplap images` and `shiplap tags` list them; `shiplap pull` gets one")),

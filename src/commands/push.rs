@@ -7,7 +7,7 @@ use shiplap_registry::Reference;
 use super::export::find;
 use crate::app::App;
 use crate::commands::build::packing::{CompressionKind, Packing};
-use crate::failure::Result;
+use crate::failure::{Failure, Kind, Result};
 use crate::output;
 
 /// Push an image of the store to its registry
@@ -15,7 +15,7 @@ use crate::output;
 /// Only what the registry lacks is sent. A release tag that stands for another image there is refused.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The image
+    /// The image, by a name or, with --as, by its id
     name: Reference,
     /// Push it under this name instead
     #[arg(long = "as", value_name = "NAME")]
@@ -27,6 +27,11 @@ pub struct Args {
 
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let images = app.images()?;
+    let named = images.resolve(&args.name)?.is_some() || images.tag_digest(&args.name)?.is_some();
+    if args.other.is_none() && !named && find(&images, &args.name).is_ok() {
+        let why = format!("{} is the id of an image and no name to push it under", args.name.repository().familiar());
+        return Err(Failure::new(Kind::Usage, why).hint("give one with --as REGISTRY/NAME:TAG"));
+    }
     let digest = match images.tag_digest(&args.name)? {
         // What was released is pushed as it is.
         Some(digest) => digest,

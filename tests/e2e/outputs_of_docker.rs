@@ -178,3 +178,26 @@ fn the_metadata_has_the_keys_of_buildx() {
     assert!(written(&[]).get("image.name").is_none());
     assert_eq!(written(&["-o", "out"]), json!({}), "files have no digest");
 }
+
+/// `ID=$(docker build -q .)` is how scripts go on.
+#[test]
+fn an_image_without_a_name_is_found_by_its_id() {
+    let home = site();
+    let id = home.run(["build", "-q", "--iidfile", "id", "."]).ok().out.trim().to_owned();
+    assert_eq!(std::fs::read_to_string(home.work().join("id")).unwrap(), id);
+    home.run(["build", "-q", "-t", "app:1", "."]).ok();
+    for given in [&id, &id[..12]] {
+        assert_eq!(home.files(given), home.files("app:1"));
+        home.run(["export", given, "image.tar", "--format", "docker-archive"]).ok();
+        let listed = tar(&std::fs::read(home.work().join("image.tar")).unwrap());
+        let manifest: Value = serde_json::from_slice(&listed["manifest.json"]).unwrap();
+        assert_eq!(manifest[0]["RepoTags"], json!([]), "an id is no name");
+    }
+    home.run(["export", &id[..11], "x.tar"]).ends_with(4).says("there is no image");
+    home.run(["export", &"0".repeat(64), "x.tar"]).ends_with(4).says("there is no image");
+    home.run(["push", &id]).ends_with(2).says("--as");
+    let registry = Registry::start();
+    let name = registry.name("by/id:1");
+    home.run(["push", &id, "--as", &name]).ok();
+    assert_eq!(Home::new().run(["pull", &name]).ok().code, Some(0));
+}
