@@ -85,6 +85,12 @@ RUN id -u >/tmp/id
     assert_eq!(root.file("from-user:1", "tmp/id"), "3333\n");
     assert!(!listed.contains("bin/wget"));
 
+    // Files in a folder are the user's own.
+    user.runs(&home, &["build", "-o", "out", "."]).ok();
+    let page = fs::metadata(home.work().join("out/srv/page")).unwrap();
+    assert_eq!((page.uid().to_string(), page.mode() & 0o7777), (user.id.clone(), 0o4755));
+    sh(Command::new("setpriv").args(["--reuid", &user.id, "--clear-groups", "rm", "-r"]).arg(home.work().join("out")));
+
     // Root's store is not the user's, and the other way round: owners mean other things there.
     let other = root.command(["images"]).env("SHIPLAP_HOME", home.store()).output().unwrap();
     Ran::of(other).ends_with(6);
