@@ -265,7 +265,11 @@ fn show(app: &App, flags: &OutputFlags, reports: &[Report], to_stdout: bool, mil
         return output::json(&BTreeMap::from([("images", reports)]));
     }
     // Where the image itself went there, no word goes between.
-    let line = |text: &str| if to_stdout { output::line(text) } else { eprintln!("{text}") };
+    let line = |text: &str| match to_stdout {
+        true => output::line(text),
+        false if app.has_words => eprintln!("{text}"),
+        false => {}
+    };
     for report in reports {
         if flags.quiet {
             line(&report.id.to_string());

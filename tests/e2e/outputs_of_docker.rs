@@ -62,6 +62,8 @@ fn files_go_into_a_folder_and_tars_to_standard_output() {
         assert!(tar(&ran.stdout).contains_key(file), "{flags:?}");
         assert!(String::from_utf8(ran.stderr).unwrap().contains("steps reused"), "words go elsewhere");
     }
+    let silent = home.command(["build", "-o", "-", "--progress=none", "."]).output().unwrap();
+    assert_eq!((silent.stderr.len(), silent.stdout.is_empty()), (0, false));
     let quiet = home.command(["build", "-q", "-o", "type=docker,dest=-", "-t", "app:1", "."]).output().unwrap();
     assert!(tar(&quiet.stdout).contains_key("manifest.json"));
     home.run(["build", "-o", "type=oci,tar=false,dest=layout", "-t", "app:1", "."]).ok();
