@@ -121,7 +121,7 @@ impl Docker {
             // Nothing is ever sent.
             while matches!(stream.read(&mut [0; 64]).await, Ok(read) if read > 0) {}
         } else {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -12,7 +12,7 @@ pub fn dockerfile(data: &[u8]) {
     let Ok(file) = dockerfile::parse("Dockerfile", &text) else { return };
     assert_eq!(file.targets().iter().filter(|target| target.default).count(), 1);
     let options = BuildOptions {
-        all_stages: data.len() % 2 == 0,
+        all_stages: data.len().is_multiple_of(2),
         platform: Platform::linux("amd64"),
         build_platform: Platform::linux("amd64"),
         ..BuildOptions::default()
