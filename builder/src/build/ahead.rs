@@ -111,14 +111,18 @@ pub(super) fn send(run: &Arc<Run>) {
     let work = {
         let ahead = ahead.clone();
         async move {
-            let mut stages: Vec<StageFuture> = Vec::new();
+            let (mut stages, mut work) = (Vec::<StageFuture>::new(), Vec::new());
             for stage in &scout.plan.stages {
                 let (scout, id, before) = (scout.clone(), stage.id, stages.clone());
-                let work =
-                    async move { stage::build(&scout, id, &before).await.map(Arc::new).map_err(|_| stage::Stopped) };
-                stages.push(work.boxed().shared());
+                // Stages wait for word of each other. One that polled the other would poll all below that on its own stack.
+                let (tell, told) = tokio::sync::oneshot::channel();
+                work.push(async move {
+                    let done = stage::build(&scout, id, &before).await;
+                    let _ = tell.send(done.map(Arc::new).map_err(|_| stage::Stopped));
+                });
+                stages.push(told.map(|done| done.unwrap_or(Err(stage::Stopped))).boxed().shared());
             }
-            futures::future::join_all(stages).await;
+            futures::future::join_all(work).await;
             ahead.scouting.store(false, Ordering::Release);
         }
     };
