@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use rustix::fs::{FileType, lgetxattr, llistxattr};
 
 use crate::error::At;
-use crate::{ContentHash, Entry, Error, IndexBuilder, Kind, LayerIndex, Result, TreePath};
+use crate::{ContentHash, Entry, Error, IndexBuilder, Kind, LayerIndex, Result, TreePath, holes};
 
 /// Files above this size are hashed by all cores together, through a memory map.
 const LARGE: u64 = 16 << 20;
@@ -141,7 +141,16 @@ impl Seen {
 pub(crate) fn hash_file(path: &Path, size: u64) -> Result<ContentHash> {
     let mut hasher = blake3::Hasher::new();
     if size > LARGE {
-        hasher.update_mmap_rayon(path).at("read", path)?;
+        let file = File::open(path).at("read", path)?;
+        if holes::has_holes(&file.metadata().at("read", path)?) {
+            holes::read(&file, |span| {
+                hasher.update_rayon(span.bytes());
+                Ok(())
+            })
+            .at("read", path)?;
+        } else {
+            hasher.update_mmap_rayon(path).at("read", path)?;
+        }
     } else {
         hasher.update_reader(File::open(path).at("read", path)?).at("read", path)?;
     }

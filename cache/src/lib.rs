@@ -4,6 +4,7 @@
 //!
 //! - [`Digest`] names a blob as OCI does; the BLAKE3 names ([`LayerId`], [`TreeId`], [`StepKey`],
 //!   [`InputKey`], ...) name what only Shiplap reads.
+//! - [`holes`] reads files of which parts were never written.
 //! - [`durable`] holds the one way in which a file is written that must survive a power cut.
 //! - [`BlobStore`] keeps blobs as files, [`LayerIndex`] says what a layer holds, [`Tree`] sees a stack of
 //!   layers as one file system without touching the disk.
@@ -17,6 +18,7 @@ mod capture;
 mod digest;
 pub mod durable;
 mod error;
+pub mod holes;
 mod index;
 mod path;
 mod path_set;

@@ -4,6 +4,7 @@
 mod damage;
 mod disk;
 mod dockerfile;
+mod escapes;
 mod network;
 mod places;
 mod registry;

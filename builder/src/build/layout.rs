@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use shiplap_cache::holes::{self, Span};
 use shiplap_cache::{ContentHash, Entry, IndexBuilder, Kind, LayerIndex, PathSet, Question, Tree, TreePath, Watcher};
 
 use super::files::Item;
@@ -366,7 +367,7 @@ impl Piece {
             Kind::File { link: Some(_), .. } => return Ok(()),
             Kind::File { size, hash, .. } => match &self.content {
                 Content::Frozen { at: from, linkable: true } if std::fs::hard_link(from, at).is_ok() => return Ok(()),
-                Content::Frozen { at: from, .. } => drop(std::fs::copy(from, at).map_err(|e| io("copy", from, e))?),
+                Content::Frozen { at: from, .. } => copy(from, at, *size).map_err(|e| io("copy", from, e))?,
                 Content::Live { at: from } => copy_checked(from, at, *size, hash)?,
                 Content::Inline(bytes) => std::fs::write(at, bytes).map_err(|e| io("write", at, e))?,
                 Content::None => {}
@@ -389,21 +390,48 @@ impl Piece {
     }
 }
 
+/// Copies a file that nobody writes to.
+fn copy(from: &Path, to: &Path, size: u64) -> std::io::Result<()> {
+    let source = File::open(from)?;
+    if !holes::has_holes(&source.metadata()?) {
+        return std::fs::copy(from, to).map(drop);
+    }
+    let mut target = File::create_new(to)?;
+    holes::read(&source, |span| write(&mut target, span))?;
+    target.set_len(size)
+}
+
 /// Copies a file that somebody may be writing to, and makes sure that what was copied is what was hashed.
 fn copy_checked(from: &Path, to: &Path, size: u64, hash: &ContentHash) -> Result<()> {
     let mut source = File::open(from).map_err(|e| io("read", from, e))?;
     let mut target = File::create_new(to).map_err(|e| io("write", to, e))?;
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; (size.clamp(1, 1 << 18)) as usize];
-    loop {
-        let read = source.read(&mut buffer).map_err(|e| io("read", from, e))?;
-        if read == 0 {
-            break;
+    if holes::has_holes(&source.metadata().map_err(|e| io("read", from, e))?) {
+        let copied = holes::read(&source, |span| {
+            hasher.update_rayon(span.bytes());
+            write(&mut target, span)
+        });
+        copied.and_then(|()| target.set_len(size)).map_err(|e| io("copy", from, e))?;
+    } else {
+        let mut buffer = vec![0; (size.clamp(1, 1 << 18)) as usize];
+        loop {
+            let read = source.read(&mut buffer).map_err(|e| io("read", from, e))?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&buffer[..read]);
+            target.write_all(&buffer[..read]).map_err(|e| io("write", to, e))?;
         }
-        hasher.update(&buffer[..read]);
-        target.write_all(&buffer[..read]).map_err(|e| io("write", to, e))?;
     }
     if hasher.finalize().as_bytes() == hash.as_bytes() { Ok(()) } else { Err(LayoutError::Changed(from.to_owned())) }
+}
+
+/// Writes a part of a file; a hole stays one.
+fn write(target: &mut File, span: Span<'_>) -> std::io::Result<()> {
+    match span {
+        Span::Data(bytes) => target.write_all(bytes),
+        Span::Hole(zeros) => target.seek_relative(zeros.len() as i64),
+    }
 }
 
 /// Owner first, for a change of owner takes setuid bits away; times last.
