@@ -16,7 +16,8 @@ use crate::{explain, output, table, warnings};
 /// Say what a build would do, and why; build nothing
 ///
 /// Each step is cached (nothing below it changed), reused (what changed below it is nothing that it reads), to run, or open: it reads
-/// what a step before it would make anew. A step that runs is taken to change the files that it changed the last time.
+/// what a step before it would make anew, or takes what cannot be fetched now. A step that runs is taken to change the files that it
+/// changed the last time.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A directory, an instance of shiplap.toml, a URL, or `-`

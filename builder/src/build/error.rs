@@ -230,3 +230,10 @@ pub enum FetchError {
     #[error(transparent)]
     Store(#[from] shiplap_cache::Error),
 }
+
+impl FetchError {
+    /// Whether it could not be fetched now, and may be another time.
+    pub(crate) fn is_out_of_reach(&self) -> bool {
+        matches!(self, Self::Git { what: "ls-remote" | "fetch", .. } | Self::Http { .. })
+    }
+}

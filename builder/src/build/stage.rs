@@ -13,7 +13,7 @@ use super::files::Files;
 use super::key::{self, Keyed};
 use super::run::{self, Mounted};
 use super::sources::blocking;
-use super::{Decision, Mode, Run, StageFuture, Verdict, Why, add, ahead, explain, forecast, verify};
+use super::{Decision, Mode, Run, StageFuture, Verdict, Why, add, ahead, events, explain, forecast, verify};
 use crate::plan::{AddSource, CopySource, Destination, Op, Source, Stage, StageId, Step};
 use crate::sandbox::Cancel;
 use crate::trace::Trace;
@@ -164,11 +164,23 @@ async fn step(
     stack: &Stack,
     guessed: bool,
 ) -> Result<Option<(StepResult, bool)>, StepError> {
-    let (keyed, work) = prepare(run, stage, step).await?;
-    match &run.mode {
-        Mode::Build(_) => Ok(Some((carry_out(run, step, id, keyed, work, stack).await?, false))),
-        Mode::Forecast => Ok(forecast::step(run, step, id, &keyed, work, stack).await?.map(|result| (result, guessed))),
-        Mode::Scout(ahead) => ahead::step(run, ahead, id, keyed, work, stack, guessed).await,
+    let decided = async {
+        let (keyed, work) = prepare(run, stage, step).await?;
+        match &run.mode {
+            Mode::Build(_) => Ok(Some((carry_out(run, step, id, keyed, work, stack).await?, false))),
+            Mode::Forecast => {
+                Ok(forecast::step(run, step, id, &keyed, work, stack).await?.map(|result| (result, guessed)))
+            }
+            Mode::Scout(ahead) => ahead::step(run, ahead, id, keyed, work, stack, guessed).await,
+        }
+    };
+    match decided.await {
+        // Who cannot be asked now leaves this step open. The rest of the plan is as good as ever.
+        Err(StepError::Fetch(why)) if matches!(run.mode, Mode::Forecast) && why.is_out_of_reach() => {
+            run.decided(id, Decision::Open { why: events::on_one_line(&why.to_string()) });
+            Ok(None)
+        }
+        result => result,
     }
 }
 

@@ -98,3 +98,18 @@ fn a_release_whose_registry_is_away_is_not_there_and_then_is() {
     campus.run(&["deploy", "campus", "1.0.0"]).ok();
     assert_eq!(campus.deployed(), ["1.0.0"]);
 }
+
+/// A plan is worth having on a train, too.
+#[test]
+fn a_plan_leaves_open_what_it_cannot_fetch_and_a_build_fails() {
+    let home = Home::with_base();
+    let dockerfile = "FROM scratch AS code\nADD http://127.0.0.1:9/a/b.git#main /\nFROM base:1 AS file\nADD http://127.0.0.1:9/f /\n\
+                      FROM base:1\nRUN true\nCOPY --from=code / /code\nCOPY --from=file /f /f\n";
+    home.write("Dockerfile", dockerfile);
+    home.run(["plan", "."])
+        .ok()
+        .says("1 to run, 4 open")
+        .says("http://127.0.0.1:9/a/b.git")
+        .says("cannot download http://127.0.0.1:9/f");
+    home.run(["build", "."]).ends_with(5).says("127.0.0.1:9");
+}
