@@ -182,13 +182,26 @@ fn compile(pattern: &str) -> Result<Vec<Token>, PatternError> {
             }
             '\\' => {
                 at += 1;
-                tokens.extend(chars.get(at).map(|c| Token::Char(*c)));
+                tokens.extend(chars.get(at).map(|c| escaped(*c)));
             }
             c => tokens.push(Token::Char(c)),
         }
         at += 1;
     }
     Ok(tokens)
+}
+
+/// A character behind a backslash. It goes into the regular expression with it, where a letter is not itself.
+fn escaped(c: char) -> Token {
+    match c {
+        't' => Token::Char('\t'),
+        'd' => Token::Class(false, vec![('0', '9')]),
+        'w' => Token::Class(false, vec![('0', '9'), ('A', 'Z'), ('_', '_'), ('a', 'z')]),
+        's' => Token::Class(false, vec![('\t', '\n'), ('\u{c}', '\r'), (' ', ' ')]),
+        // Boundaries, control characters and mistakes: no name has what they match.
+        c if c.is_ascii_alphanumeric() => Token::Class(false, Vec::new()),
+        c => Token::Char(c),
+    }
 }
 
 #[cfg(test)]
@@ -251,6 +264,11 @@ mod tests {
             ("temp?", "temp", false),
             ("abc.def", "abcxdef", false),
             (r"a\*b", "a*b", true),
+            // Seen with Docker 28.
+            (r"a\tb", "atb", false),
+            (r"\d", "d", false),
+            (r"\d", "7", true),
+            (r"build\Debug", "buildDebug", false),
             ("a/../b", "b", true),
         ] {
             assert_eq!(rules(pattern).matches(path), want, "{pattern} {path}");

@@ -19,6 +19,7 @@ mod ignore;
 mod lines;
 mod link;
 mod mounts;
+mod odd_forms;
 mod onbuild;
 mod run;
 mod stages;
@@ -122,20 +123,15 @@ impl Case {
     #[track_caller]
     pub fn same(self) {
         self.judge(|docker, shiplap| match (docker, shiplap) {
-            (Result::Image { files, config }, Result::Image { files: ours, config: our_config }) => {
-                let files = tree::differences(&files, &ours, |_| false);
-                if !files.is_empty() {
-                    return Err(format!("docker (-) and shiplap (+) differ:\n{}", files.join("\n")));
-                }
-                if config != our_config {
-                    return Err(format!("docker's configuration:\n{config:#}\nshiplap's:\n{our_config:#}"));
-                }
-                Ok(())
-            }
-            (Result::Failure(why), Result::Image { .. }) => Err(format!("only docker failed:\n{why}")),
-            (Result::Image { .. }, Result::Failure(why)) => Err(format!("only shiplap failed:\n{why}")),
             (Result::Failure(docker), Result::Failure(us)) => Err(format!("both failed:\n{docker}\n\n{us}")),
+            (docker, shiplap) => compare(docker, shiplap),
         });
+    }
+
+    /// Both make the same of it, or neither builds it.
+    #[track_caller]
+    pub fn alike(self) {
+        self.judge(compare);
     }
 
     /// Neither builds it.
@@ -230,6 +226,25 @@ impl Case {
         let layout = self.path("layout");
         succeeded(shiplap(&["export", "--format=oci-layout", "case:1", layout.to_str().unwrap()]));
         Result::Image { files: tree::read(rootfs.as_slice()), config: engine::chosen(&config_of(&layout)) }
+    }
+}
+
+/// What is wrong where one builds what the other does not, or something else.
+fn compare(docker: Result, shiplap: Result) -> std::result::Result<(), String> {
+    match (docker, shiplap) {
+        (Result::Image { files, config }, Result::Image { files: ours, config: our_config }) => {
+            let files = tree::differences(&files, &ours, |_| false);
+            if !files.is_empty() {
+                return Err(format!("docker (-) and shiplap (+) differ:\n{}", files.join("\n")));
+            }
+            if config != our_config {
+                return Err(format!("docker's configuration:\n{config:#}\nshiplap's:\n{our_config:#}"));
+            }
+            Ok(())
+        }
+        (Result::Failure(why), Result::Image { .. }) => Err(format!("only docker failed:\n{why}")),
+        (Result::Image { .. }, Result::Failure(why)) => Err(format!("only shiplap failed:\n{why}")),
+        (Result::Failure(_), Result::Failure(_)) => Ok(()),
     }
 }
 

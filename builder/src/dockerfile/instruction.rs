@@ -267,7 +267,7 @@ fn run(raw: &Raw, flags: &mut Flags) -> Result<Instruction, Fault> {
 fn transfer(raw: &Raw, name: &str, flags: &mut Flags) -> Result<Transfer, Fault> {
     let copy = name == "COPY";
     let mut transfer = Transfer {
-        from: if copy { flags.string("from")? } else { None },
+        from: if copy { flags.string("from")?.filter(|from| !from.is_empty()) } else { None },
         sources: Vec::new(),
         inline: Vec::new(),
         dest: String::new(),

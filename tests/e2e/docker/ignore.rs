@@ -59,3 +59,34 @@ fn what_is_not_utf8() {
     case(b"# caf\xe9\na\n").same();
     case(b"caf\xe9\nb\n").same();
 }
+
+#[test]
+fn lines_of_all_kinds() {
+    for rules in [
+        "*.txt\r\nd\r\n",
+        "\u{feff}*.txt\n",
+        "  # no comment\n #d\nb.md  \n\td\n",
+        "**\n!a.txt\n",
+        "**\n!**/keep.txt\n",
+        "**/d\n",
+        "d/**/a.txt\n",
+        "d/**\n!d/e\n!d/e/keep.txt\n",
+        "[a-b].*\n[^d]mpty\n",
+        "d/../b.md\n../a.txt\n//d//e//\n",
+        ".\n",
+        "/\n",
+        "*\n!*.md\n!d\nd/*.md\n",
+        "!a.txt\n*.txt\n",
+        "! a.txt\n",
+        "**/*\n!node_modules/**\n",
+        "node_modules/**/*.js\n**/e/\n",
+        "D\nA.TXT\n",
+        "a.tx\\t\n\\d\n",
+        "d*\n?.*\n",
+    ] {
+        zoo(rules).same();
+    }
+    for wrong in ["!\n", "[a\n", "a[]\n"] {
+        zoo(wrong).refused();
+    }
+}

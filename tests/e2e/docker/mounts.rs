@@ -164,6 +164,7 @@ fn options_by_their_other_names() {
     }
 }
 
+/// What is in a private one is left open: BuildKit may still hold the folder for the step before, and gives an empty one.
 #[test]
 fn sharing_of_a_cache() {
     let id = format!("shiplap-test-sharing-{}", std::process::id());
@@ -171,7 +172,7 @@ fn sharing_of_a_cache() {
         concat!(
             "FROM base\nRUN --mount=type=cache,id={id},target=/c,sharing=locked echo 1 >/c/1\n",
             "RUN --mount=type=cache,id={id},target=/c,sharing=shared ls /c >/1\n",
-            "RUN --mount=type=cache,id={id},target=/c,sharing=private ls /c >/2\n",
+            "RUN --mount=type=cache,id={id},target=/c,sharing=private touch /c/2 && echo 2 >/2\n",
             "RUN --mount=type=cache,id={id},target=/c,readonly touch /c/x 2>/dev/null; echo $? >/3\n",
         ),
         id = id
