@@ -30,6 +30,7 @@ mod reuse_a_step;
 mod run_ahead;
 mod run_without_root;
 mod share_a_registry;
+mod tutor_renders;
 mod use_the_terminal;
 
 /// A file that no `mod` line names is never compiled, and its tests never fail.
