@@ -131,3 +131,20 @@ impl Web {
         web
     }
 }
+
+/// As the image `codejail` of Tutor does it.
+#[test]
+fn stages_side_by_side_take_from_one_repository() {
+    let home = Home::with_base();
+    let repo = Repo::of(&home.path("code.git"));
+    let mut dockerfile = String::new();
+    for n in 0..8 {
+        repo.write(&format!("d{n}/file"), format!("{n}"));
+        dockerfile += &format!("FROM scratch AS s{n}\nADD file://{}#main:d{n} /\n", repo.path.display());
+    }
+    repo.commit("all");
+    dockerfile += "FROM base:1\n";
+    (0..8).for_each(|n| dockerfile += &format!("COPY --from=s{n} /file /f{n}\n"));
+    home.build("app:1", &dockerfile, &[]);
+    (0..8).for_each(|n| assert_eq!(home.file("app:1", &format!("f{n}")), n.to_string()));
+}

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fs::{FlockOperation, flock};
 use shiplap_cache::Store;
 
 use super::error::FetchError;
@@ -53,6 +54,9 @@ fn ask_remote(source: &GitSource, reference: &str) -> Result<String, FetchError>
 pub(crate) fn fetch(store: &Store, commit: &Commit) -> Result<Files, FetchError> {
     let url = &commit.source.url;
     let bare = store.cache_mount(&format!("git {url}"))?;
+    // Another stage or process may want the same repository now, at another commit or folder.
+    let lock = std::fs::File::open(&bare).map_err(|e| io("open", &bare, e))?;
+    flock(&lock, FlockOperation::LockExclusive).map_err(|e| io("lock", &bare, e.into()))?;
     if !bare.join("HEAD").exists() {
         let mut command = git(None);
         command.args(["init", "--quiet", "--bare"]).arg(&bare);
