@@ -47,6 +47,27 @@ fn a_step_is_reused_when_what_changed_is_not_what_it_reads() {
     assert_eq!(home.files("app:2"), clean.files("app:1"));
 }
 
+/// Found by the soundness fuzzer. The layer of `touch` is one on both trees, and its directory was made where `/` was closed.
+#[test]
+fn a_layer_that_was_made_on_another_root_does_not_bring_that_root_along() {
+    let home = Home::with_base();
+    let build = |name: &str, dockerfile: &str| {
+        home.write("Dockerfile", dockerfile);
+        home.build_again(name, &[]);
+    };
+    build("closed:1", "FROM base:1\nRUN true\nRUN chmod 711 /\nRUN touch -d @0 /made\nRUN stat -c %a / >/mode\n");
+    assert_eq!(home.file("closed:1", "mode"), "711\n");
+    build(
+        "open:1",
+        "FROM base:1 AS stage\nRUN true\nRUN touch -d @0 /made\nRUN stat -c %a / >/mode\nFROM stage\n\
+         RUN --mount=type=bind,from=stage,target=/m stat -c %a /m >/mounted\n\
+         RUN --mount=type=bind,from=stage,target=/m,rw stat -c %a /m >/mounted-rw\n",
+    );
+    for file in ["mode", "mounted", "mounted-rw"] {
+        assert_eq!(home.file("open:1", file), "755\n", "{file}");
+    }
+}
+
 /// A step, and after an edit of the folder `/data` below it: does it run?
 #[test]
 fn what_a_step_asks_decides_what_makes_it_run() {

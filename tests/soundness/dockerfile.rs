@@ -155,7 +155,8 @@ fn run(rng: &mut fastrand::Rng, tree: &Tree, stage: usize, python: bool, results
     let mounts = if rng.u8(0..6) == 0 { vec![mount(rng, tree, stage, &mut further)] } else { Vec::new() };
     further.push("/t/copied1".into());
     if tree.get(b"chain").is_some() {
-        further.extend((38..=42).map(|link| format!("/chain/{link}")));
+        // Forty links are allowed. From twenty on, the kernel sometimes counts twice: when it has to begin a walk anew.
+        further.extend([18, 19, 41, 42].map(|link| format!("/chain/{link}")));
     }
     let program = Program::random(rng, language, &LooksAt { tree, further: &further });
     Step::Run { program, here: rng.u8(0..3) == 0, mounts, result: result.to_owned() }

@@ -417,7 +417,10 @@ fn python(rng: &mut fastrand::Rng, looks_at: &LooksAt<'_>) -> String {
         format!("look(lambda: open({path}, 'rb').read())"),
         format!("look(lambda: sorted(os.listdir({folder})))"),
         format!("look(lambda: sorted((e.name, e.is_dir(), e.is_symlink()) for e in os.scandir({folder})))"),
-        format!("look(lambda: sorted((d, sorted(f)) for d, _, f in os.walk({folder})))"),
+        // Not by a link to the root, and from there into /proc.
+        format!(
+            "look(lambda: os.path.realpath({folder}) > '/' and sorted((d, sorted(f)) for d, _, f in os.walk({folder})))"
+        ),
         format!("look(lambda: os.path.exists({path}))"),
         format!("look(lambda: os.path.isdir({path}))"),
         format!("look(lambda: os.path.realpath({path}))"),

@@ -166,7 +166,7 @@ pub(crate) async fn mounted(
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     locks: Vec<std::fs::File>,
-    folders: Vec<tempfile::TempDir>,
+    tops: Vec<PendingLayer>,
     relays: Vec<Relay>,
 }
 
@@ -261,19 +261,19 @@ fn layers_of(
     path: &TreePath,
     held: &mut Held,
 ) -> Result<(Vec<PathBuf>, String), StepError> {
-    let (layers, path): (Vec<PathBuf>, _) = if files.is_live() {
+    let store = builder.store();
+    let nothing = Tree::default();
+    let (tree, layers, path): (_, Vec<PathBuf>, _) = if files.is_live() {
         let (layer, path) = copy_live(builder, files, path)?;
-        (layer.iter().map(|layer| builder.store().layer_dir(layer)).collect(), path)
+        (&nothing, layer.iter().map(|layer| store.layer_dir(layer)).collect(), path)
     } else {
-        (files.roots().rev().cloned().collect(), path.to_string())
+        (files.tree(), files.roots().rev().cloned().collect(), path.to_string())
     };
-    if layers.is_empty() {
-        // No layers, as of `scratch`, are an empty folder.
-        let folder = builder.store().temporary()?;
-        let at = folder.path().to_owned();
-        held.folders.push(folder);
-        return Ok((vec![at], "/".to_owned()));
-    }
+    // Overlayfs takes the root's owner and mode from the topmost directory. A layer's directory does not have them: equal layers of trees
+    // with different roots are one. This is also the empty folder that `scratch` is.
+    let top = store.begin_layer(tree)?;
+    let layers = std::iter::once(top.upper()).chain(layers).collect();
+    held.tops.push(top);
     Ok((layers, path))
 }
 

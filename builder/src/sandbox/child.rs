@@ -85,7 +85,6 @@ fn supervise(control: &UnixStream) -> Result<(), Failure> {
     umask(rustix::fs::Mode::empty());
     let space = Workspace::create(&spec)?;
     enter_namespaces(spec.network)?;
-    overlay::give_root_attributes(&spec)?;
     Overlay {
         lower: &overlay::open_layers(&spec.lower)?,
         empty: &space.empty,

@@ -4,14 +4,12 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::MountFlags;
 
 use super::error::{Doing, Failure};
-use super::spec::RunSpec;
 use super::userns;
 
 /// One overlay mount.
@@ -101,19 +99,4 @@ pub(super) fn open_layers(layers: &[PathBuf]) -> Result<Vec<OwnedFd>, Failure> {
 
 fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
     rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-}
-
-/// Gives the upper directory the owner and mode of the tree's root: the upper directory *is* the root
-/// that the step sees, and a mode of 0700 would lock every `USER` out.
-pub(super) fn give_root_attributes(spec: &RunSpec) -> Result<(), Failure> {
-    let action = || format!("preparing {}", spec.upper.display());
-    let (uid, gid, mode) = match spec.lower.first() {
-        Some(top) => {
-            let top = fs::metadata(top).doing(|| format!("reading {}", top.display()))?;
-            (top.uid(), top.gid(), top.mode() & 0o7777)
-        }
-        None => (0, 0, 0o755),
-    };
-    chown(&spec.upper, Some(uid), Some(gid)).doing(action)?;
-    fs::set_permissions(&spec.upper, fs::Permissions::from_mode(mode)).doing(action)
 }

@@ -11,7 +11,8 @@ pub struct RunSpec {
     pub lower: Vec<PathBuf>,
     /// An existing, empty directory that receives what the step changes, in overlayfs form: a deleted
     /// path is a character device 0:0, a replaced directory carries the `opaque` attribute (of
-    /// `trusted.overlay`, or of `user.overlay` in a user namespace).
+    /// `trusted.overlay`, or of `user.overlay` in a user namespace). Its owner and mode are those of the root that the step sees:
+    /// whoever made it knows the tree. Those of the layers' directories say nothing, for equal layers of different trees are one.
     pub upper: PathBuf,
     /// An existing, empty directory on the file system of `upper` for the sandbox's own use. Whoever
     /// made it removes it after the run.
