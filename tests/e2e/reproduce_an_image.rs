@@ -62,7 +62,7 @@ fn the_time_of_the_source_as_an_argument() {
     let mut command = home.command(["build", "-t", "app:2", "."]);
     Ran::of(command.env("SOURCE_DATE_EPOCH", "1700000000").output().unwrap()).ok();
     assert_eq!(home.config("app:2"), config);
-    home.run(["build", "--build-arg", "SOURCE_DATE_EPOCH=now", "."]).says("SOURCE_DATE_EPOCH is \"now\"");
+    home.run(["build", "--build-arg", "SOURCE_DATE_EPOCH=now", "."]).says("SOURCE_DATE_EPOCH is `now`");
 }
 
 /// Two clones of a repository, two stores, and the second has the step results of the first.

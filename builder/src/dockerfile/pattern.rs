@@ -1,7 +1,8 @@
 //! Shell patterns inside `${name#pattern}`: `*`, `?` and escapes, no brackets. As in BuildKit (`convertShellPatternToRegex`) a
 //! pattern becomes a regular expression, so that a wildcard ends at a line's end and the time is linear.
 
-use regex::Regex;
+// The small one: a Dockerfile has many patterns, each used once on a few bytes, so that compiling them is all that counts.
+use regex_lite::Regex;
 
 use super::error::Fault;
 
@@ -74,7 +75,7 @@ fn regex<'t>(tokens: impl Iterator<Item = &'t Token>, longest: bool, anchored: b
             Token::Star if longest => text.push_str(".*"),
             Token::Star => text.push_str(".*?"),
             Token::Any => text.push('.'),
-            Token::Char(c) => text.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
+            Token::Char(c) => text.push_str(&regex_lite::escape(c.encode_utf8(&mut [0; 4]))),
         }
     }
     Regex::new(&text).map_err(|_| Fault::new("the pattern of the substitution is too long"))
