@@ -101,6 +101,7 @@ impl Store {
             Ok(())
         })?;
         moved?;
+        lock(&self.present).insert(id);
         lock(&self.indices).insert(id, Arc::new(index));
         Ok(Some(id))
     }
@@ -120,7 +121,7 @@ impl Store {
     /// # Errors
     /// The database or the disk fails.
     pub fn has_layer(&self, id: &LayerId) -> Result<bool> {
-        if lock(&self.indices).contains_key(id) {
+        if lock(&self.present).contains(id) {
             return Ok(true);
         }
         let boot: Option<Option<String>> = self.query(|db| {
@@ -128,11 +129,15 @@ impl Store {
                 .query_row([id.as_bytes()], |row| row.get(0))
                 .optional()
         })?;
-        match boot {
-            None => Ok(false),
-            Some(Some(boot)) if boot != self.boot || boot.is_empty() => self.check_layer(id),
-            Some(_) => Ok(self.layer_dir(id).is_dir()),
+        let is_here = match boot {
+            None => false,
+            Some(Some(boot)) if boot != self.boot || boot.is_empty() => self.check_layer(id)?,
+            Some(_) => self.layer_dir(id).is_dir(),
+        };
+        if is_here {
+            lock(&self.present).insert(*id);
         }
+        Ok(is_here)
     }
 
     /// Reads a layer's files again and compares them with its name.
@@ -419,6 +424,9 @@ mod tests {
         let store = Store::open(home.path()).unwrap();
         assert!(store.has_layer(&good).unwrap());
         assert!(!store.has_layer(&torn).unwrap());
+        // That its index can still be read makes it no better.
+        store.index(&torn).unwrap();
+        assert!(!store.has_layer(&torn).unwrap());
     }
 
     #[test]
@@ -478,7 +486,7 @@ mod tests {
         assert_eq!(winner.layer, Some(a));
         let replaced = store.replace(&step, &base, &PathSet::whole_parent(), &result(b)).unwrap();
         assert_eq!(replaced.layer, Some(b));
-        lock(&store.indices).clear();
+        lock(&store.present).clear();
         store.transact(|db| db.execute("DELETE FROM layers WHERE id = ?1", [b.as_bytes()])).unwrap();
         assert_eq!(store.lookup(&step, &base.stack()).unwrap(), None);
         assert_eq!(store.record(&step, &base, &PathSet::whole_parent(), &result(a)).unwrap().layer, Some(a));

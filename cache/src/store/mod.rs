@@ -17,7 +17,7 @@ mod layers;
 mod names;
 mod session;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -70,6 +70,9 @@ pub struct Store {
     overlay: Overlay,
     boot: String,
     session: Mutex<Option<Session>>,
+    /// Layers that are known to be here and whole.
+    present: Mutex<HashSet<LayerId>>,
+    /// Of layers that are here or were: what runs of steps stood on is compared when it is gone too.
     indices: Mutex<HashMap<LayerId, Arc<LayerIndex>>>,
     trees: Mutex<HashMap<TreeId, Arc<Tree>>>,
     /// Layers that nobody made: a forecast needs only their indices.
@@ -96,6 +99,7 @@ impl Store {
             // Where there is no boot id nothing is ever known to be of this boot, and everything is checked.
             boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned(),
             session: Mutex::default(),
+            present: Mutex::default(),
             indices: Mutex::default(),
             trees: Mutex::default(),
             imagined: Mutex::default(),
