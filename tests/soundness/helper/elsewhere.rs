@@ -55,7 +55,9 @@ pub fn run(op: &str, args: &[&Path]) -> Option<Saw> {
             };
             let how = [(O_RDONLY | 0o4000) as u64, 0, resolve];
             let path = c(path);
-            let found = sys::call(sys::OPENAT2, [fd.into(), sys::at(path.as_ptr()), sys::at(&how), 24, 0])?;
+            let open = || sys::call(sys::OPENAT2, [fd.into(), sys::at(path.as_ptr()), sys::at(&how), 24, 0]);
+            // EAGAIN: something was renamed anywhere on the machine while a `..` was walked (openat2(2)).
+            let found = std::iter::repeat_with(open).find(|found| *found != Err(11)).unwrap_or(Err(11))?;
             sys::slurp(found as c_int).map(|bytes| look::escape(&bytes))
         }),
         ("open-tree", [path]) => {
