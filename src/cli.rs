@@ -107,8 +107,10 @@ impl Cli {
             Command::Build(_) | Command::Plan(_) | Command::Why(_) | Command::Verify(_) | Command::Release(_)
         );
         let of_buildkit = std::env::var("BUILDKIT_PROGRESS").ok().filter(|kind| builds && !kind.is_empty());
+        let quiet = matches!(&self.command, Command::Build(args) if args.is_quiet());
         match (self.global.progress, of_buildkit) {
             (Some(kind), _) => Ok(kind),
+            _ if quiet => Ok(ProgressKind::Quiet),
             (None, None) => Ok(ProgressKind::default()),
             (None, Some(kind)) => ProgressKind::from_str(&kind, false).map_err(|_| {
                 Failure::new(Kind::Usage, format!("BUILDKIT_PROGRESS is `{kind}`, which is no way to show progress"))

@@ -57,6 +57,13 @@ pub struct Args {
     call: call::CallFlags,
 }
 
+impl Args {
+    /// Whether only the image's id is asked for.
+    pub fn is_quiet(&self) -> bool {
+        self.outputs.quiet
+    }
+}
+
 /// The instance that is meant when none is named.
 pub fn only_instance(app: &App) -> Result<String> {
     let config = app.need_config()?;

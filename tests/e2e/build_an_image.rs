@@ -234,7 +234,7 @@ fn the_dockerfile_comes_from_anywhere_and_the_id_goes_to_a_file() {
     child.stdin.take().unwrap().write_all(b"FROM base:1\nCOPY page /\n").unwrap();
     let ran = Ran::of(child.wait_with_output().unwrap()).ok();
     let id = std::fs::read_to_string(home.work().join("id")).unwrap();
-    assert_eq!(ran.out.trim(), id);
+    assert_eq!((ran.out.trim(), ran.err.as_str()), (id.as_str(), ""), "-q is quiet");
     assert_eq!(home.file("app:1", "page"), "hello");
     assert_eq!(home.config("app:1")["config"]["Labels"], serde_json::json!({"by": "ada"}));
 
