@@ -76,9 +76,7 @@ async fn unpacked(builder: &Arc<Builder>, picked: Picked) -> Result<Picked, Step
     let Picked::Tree { items, is_dir: false, .. } = &picked else { return Ok(picked) };
     let [item] = items.as_slice() else { return Ok(picked) };
     let at = item.at.clone();
-    if !matches!(item.entry.kind, Kind::File { .. })
-        || !archive::is_archive(&at).map_err(|source| StepError::Io { what: "read", path: at.clone(), source })?
-    {
+    if !matches!(item.entry.kind, Kind::File { .. }) || !archive::is_archive(&at)? {
         return Ok(picked);
     }
     let (store, what) = (builder.store().clone(), at.display().to_string());

@@ -29,7 +29,11 @@ pub(crate) fn files(store: &Store, archive: &Path, what: &str) -> Result<Files, 
 
 /// Whether `ADD` unpacks a file, packed or not: it is an archive when it begins with the header of one, as in Docker, whatever
 /// its name is.
-pub(crate) fn is_archive(file: &Path) -> std::io::Result<bool> {
+pub(crate) fn is_archive(file: &Path) -> Result<bool, StepError> {
+    begins_with_header(file).map_err(|source| StepError::Io { what: "read", path: file.to_owned(), source })
+}
+
+fn begins_with_header(file: &Path) -> std::io::Result<bool> {
     let mut head = [0; 512];
     let mut read = 0;
     let mut reader = plain(file)?;

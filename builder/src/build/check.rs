@@ -8,8 +8,8 @@ use shiplap_registry::{Platform, Reference};
 use super::error::BuildError;
 use super::events::Watch;
 use super::images::Cause;
-use super::{Builder, Request, context_of, image_config, read_dockerfile};
-use crate::dockerfile::{self, DockerfileError};
+use super::{Builder, Read, Request, image_config};
+use crate::dockerfile::DockerfileError;
 use crate::plan::{ImageConfig, ImageOrigin, ImageRef, Plan, Source, StageId, Warning};
 
 /// What the checks found.
@@ -31,14 +31,8 @@ impl Builder {
     /// # Errors
     /// The Dockerfile cannot be read or planned.
     pub async fn check(self: &Arc<Self>, mut request: Request, watch: Arc<dyn Watch>) -> Result<Checked, BuildError> {
-        let ignore = context_of(&request)?.1;
-        let text = match request.dockerfile_text.take() {
-            Some(text) => text,
-            None => read_dockerfile(&request.dockerfile)?,
-        };
         request.options.all_stages = request.options.target.is_none();
-        let name = request.dockerfile.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let graph = dockerfile::parse(&name, &text)?.resolve(&request.options)?.ignoring(ignore);
+        let Read { text, graph, .. } = Read::of(&request)?;
         let mut configs: HashMap<ImageRef, ImageConfig> = HashMap::new();
         let mut unknown: Vec<(ImageRef, String)> = Vec::new();
         // Twice or more where a trigger of a base needs another one.

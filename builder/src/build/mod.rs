@@ -63,7 +63,7 @@ pub use noise::NOISE;
 pub use remote::{Context, FetchedContext};
 pub use verify::Verdict;
 
-use crate::dockerfile::{self, BuildOptions, DockerfileError};
+use crate::dockerfile::{self, BuildOptions, DockerfileError, Graph};
 use crate::ignore::IgnoreRules;
 use crate::plan::{ImageConfig, ImageRef, Network, Plan, StageId, Step, Warning};
 use crate::sandbox::{Cancel, Sandbox, Ulimit};
@@ -317,13 +317,7 @@ impl Builder {
         watch: Arc<dyn Watch>,
         mode: Mode,
     ) -> Result<Arc<Run>, BuildError> {
-        let text = match &request.dockerfile_text {
-            Some(text) => text.clone(),
-            None => read_dockerfile(&request.dockerfile)?,
-        };
-        let (context, ignore) = context_of(&request)?;
-        let name = request.dockerfile.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let graph = dockerfile::parse(&name, &text)?.resolve(&request.options)?.ignoring(ignore.clone());
+        let Read { text, context, ignore, graph } = Read::of(&request)?;
         let mut images = HashMap::new();
         for used in graph.images()? {
             let image = self.image(&used.image, request.pull, &watch).await?;
@@ -344,25 +338,31 @@ impl Builder {
         }
         let names = plan.stages.iter().map(|stage| stage.name.clone()).collect();
         let sources = Arc::new(Sources::new(images, context, &plan.contexts, ignore, names));
-        let samples = AtomicUsize::new(request.verify);
-        let run = Run {
-            samples,
-            builder: self.clone(),
-            request: Arc::new(request),
-            plan: Arc::new(plan),
-            sources,
-            watch,
-            mode,
-            dockerfile: ContentHash::of(text.as_bytes()),
-            outcomes: Mutex::default(),
-            decisions: Mutex::default(),
-            verdicts: Mutex::default(),
-            assumed: Mutex::default(),
-            imagined: Mutex::default(),
-            failure: Mutex::default(),
-        };
+        let (builder, dockerfile) = (self.clone(), ContentHash::of(text.as_bytes()));
+        let run = Run::new(builder, Arc::new(request), Arc::new(plan), sources, watch, mode, dockerfile);
         run.watch.event(Event::Planned { steps: &run.infos(), warnings: &run.plan.warnings });
         Ok(Arc::new(run))
+    }
+}
+
+/// What a request names, read and parsed.
+struct Read {
+    text: String,
+    context: Context,
+    ignore: IgnoreRules,
+    graph: Graph,
+}
+
+impl Read {
+    fn of(request: &Request) -> Result<Self, BuildError> {
+        let text = match &request.dockerfile_text {
+            Some(text) => text.clone(),
+            None => read_dockerfile(&request.dockerfile)?,
+        };
+        let (context, ignore) = context_of(request)?;
+        let name = request.dockerfile.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let graph = dockerfile::parse(&name, &text)?.resolve(&request.options)?.ignoring(ignore.clone());
+        Ok(Self { text, context, ignore, graph })
     }
 }
 
@@ -438,15 +438,35 @@ pub(crate) struct Run {
 impl Run {
     /// Goes through the same plan ahead of this one.
     fn scout(&self, ahead: Arc<Ahead>) -> Self {
+        Self::new(
+            self.builder.clone(),
+            self.request.clone(),
+            self.plan.clone(),
+            Arc::new(self.sources.with_other_stages()),
+            Arc::new(Unwatched),
+            Mode::Scout(ahead),
+            self.dockerfile,
+        )
+    }
+
+    fn new(
+        builder: Arc<Builder>,
+        request: Arc<Request>,
+        plan: Arc<Plan>,
+        sources: Arc<Sources>,
+        watch: Arc<dyn Watch>,
+        mode: Mode,
+        dockerfile: ContentHash,
+    ) -> Self {
         Self {
-            samples: AtomicUsize::new(0),
-            builder: self.builder.clone(),
-            request: self.request.clone(),
-            plan: self.plan.clone(),
-            sources: Arc::new(self.sources.with_other_stages()),
-            watch: Arc::new(Unwatched),
-            mode: Mode::Scout(ahead),
-            dockerfile: self.dockerfile,
+            samples: AtomicUsize::new(request.verify),
+            builder,
+            request,
+            plan,
+            sources,
+            watch,
+            mode,
+            dockerfile,
             outcomes: Mutex::default(),
             decisions: Mutex::default(),
             verdicts: Mutex::default(),

@@ -105,7 +105,7 @@ impl Builder {
         let (store, place) = (self.store().clone(), git::without_credentials(url));
         let name = place.clone();
         let work = move || -> Result<_, StepError> {
-            if is_archive(&at)? {
+            if archive::is_archive(&at)? {
                 return Ok((archive::files(&store, &at, &name)?, None));
             }
             let bytes = std::fs::read(&at).map_err(|source| StepError::Io { what: "read", path: at, source })?;
@@ -150,7 +150,7 @@ impl Builder {
             let io = |source| StepError::Io { what: "read", path: PathBuf::from(&name), source };
             let mut file = std::fs::File::create_new(&at).map_err(io)?;
             std::io::copy(&mut from, &mut file).and_then(|_| file.flush()).map_err(io)?;
-            if is_archive(&at)? {
+            if archive::is_archive(&at)? {
                 return Ok((archive::files(&store, &at, &name)?, None));
             }
             let text = String::from_utf8_lossy(&std::fs::read(&at).map_err(io)?).into_owned();
@@ -159,10 +159,6 @@ impl Builder {
         let (files, dockerfile) = blocking(work).await.map_err(|e| unpacked(place, e))?;
         Ok(FetchedContext { files, git: None, place: place.to_owned(), dockerfile })
     }
-}
-
-fn is_archive(at: &Path) -> Result<bool, StepError> {
-    archive::is_archive(at).map_err(|source| StepError::Io { what: "read", path: at.to_owned(), source })
 }
 
 /// A context of one file.
