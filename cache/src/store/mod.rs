@@ -15,6 +15,7 @@
 
 mod layers;
 mod names;
+mod served;
 mod session;
 
 use std::collections::{HashMap, HashSet};
@@ -31,7 +32,7 @@ use crate::error::At;
 use crate::{BlobStore, Error, LayerId, LayerIndex, Overlay, Result, Tree, TreeId};
 
 /// The version of the database and the folder's layout.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 const SCHEMA: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -225,10 +226,12 @@ fn open_database(home: &Path, overlay: Overlay) -> Result<Connection> {
         // Another process may have been first.
         match version(&new).map_err(fail)? {
             0 => {
-                new.execute_batch(SCHEMA).and_then(|()| new.execute_batch(RUNS)).map_err(fail)?;
+                let all = [SCHEMA, RUNS, served::SCHEMA].concat();
+                new.execute_batch(&all).map_err(fail)?;
                 new.execute("INSERT INTO meta VALUES ('overlay', ?1)", [overlay.prefix()]).map_err(fail)?;
             }
-            1 => new.execute_batch(FROM_VERSION_1).and_then(|()| new.execute_batch(RUNS)).map_err(fail)?,
+            1 => new.execute_batch(&[FROM_VERSION_1, RUNS, served::SCHEMA].concat()).map_err(fail)?,
+            2 => new.execute_batch(served::SCHEMA).map_err(fail)?,
             _ => {}
         }
         new.pragma_update(None, "user_version", VERSION).map_err(fail)?;
@@ -277,7 +280,8 @@ mod tests {
         store
             .transact(|db| {
                 db.execute_batch(
-                    "DROP TABLE runs; CREATE TABLE step_sets (a); CREATE TABLE results (a);
+                    "DROP TABLE served_blobs; DROP TABLE served_manifests; DROP TABLE served_tags;
+                     DROP TABLE runs; CREATE TABLE step_sets (a); CREATE TABLE results (a);
                      INSERT INTO exact VALUES (x'00', x'00', ''); PRAGMA user_version = 1;",
                 )
             })
