@@ -26,6 +26,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 pub use layers::{LayerBlob, PendingLayer};
+pub use served::{NewManifest, NewTag, Removed, Served, ServedManifest, Unlinked};
 use session::Session;
 
 use crate::error::At;
@@ -280,7 +281,7 @@ mod tests {
         store
             .transact(|db| {
                 db.execute_batch(
-                    "DROP TABLE served_blobs; DROP TABLE served_manifests; DROP TABLE served_tags;
+                    "DROP TABLE served_blobs; DROP TABLE served_manifests; DROP TABLE served_parts; DROP TABLE served_tags;
                      DROP TABLE runs; CREATE TABLE step_sets (a); CREATE TABLE results (a);
                      INSERT INTO exact VALUES (x'00', x'00', ''); PRAGMA user_version = 1;",
                 )
