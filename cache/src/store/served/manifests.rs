@@ -153,18 +153,36 @@ impl Store {
         })
     }
 
-    /// The manifests of a repository that say something about another, those that were pushed first before the others.
+    /// The manifests of a repository that say something about another, sorted by digest, from the one after `last`; those of one kind of artifact where one is
+    /// asked for. It stops when their annotations have more than `bytes`, and says whether there are more.
     ///
     /// # Errors
     /// The database fails.
-    pub fn served_referrers(&self, repository: &str, subject: &Digest) -> Result<Vec<ServedManifest>> {
+    pub fn served_referrers(
+        &self,
+        repository: &str,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        last: &str,
+        bytes: usize,
+    ) -> Result<(Vec<ServedManifest>, bool)> {
         self.query(|db| {
-            db.prepare_cached(
+            let mut query = db.prepare_cached(
                 "SELECT digest, media, size, artifact, annotations FROM served_manifests
-                 WHERE repository = ?1 AND subject = ?2 ORDER BY pushed, digest",
-            )?
-            .query_map((repository, subject.to_string()), served)?
-            .collect()
+                 WHERE repository = ?1 AND subject = ?2 AND digest > ?3 AND (?4 IS NULL OR artifact = ?4)
+                 ORDER BY digest",
+            )?;
+            let (mut found, mut sum) = (Vec::new(), 0);
+            for row in query.query_map(params![repository, subject.to_string(), last, artifact_type], served)? {
+                if sum > bytes {
+                    return Ok((found, true));
+                }
+                let row = row?;
+                // A descriptor without annotations has about as much.
+                sum += 250 + row.annotations.as_ref().map_or(0, String::len);
+                found.push(row);
+            }
+            Ok((found, false))
         })
     }
 
