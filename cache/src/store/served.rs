@@ -16,11 +16,9 @@ mod blobs;
 mod manifests;
 mod tags;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use rusqlite::{Connection, Row};
 
-use super::Store;
+use super::{Store, now};
 use crate::{Digest, Error, Result};
 
 pub use blobs::Unlinked;
@@ -108,11 +106,6 @@ impl Store {
             .collect()
         })
     }
-}
-
-/// Seconds since 1970.
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs() as i64)
 }
 
 /// A column that holds a digest.

@@ -29,8 +29,8 @@ pub(super) async fn get(
             if is_head {
                 return Ok((None, size));
             }
-            match inner.images.store().blobs().open_unchecked(&digest) {
-                Ok((file, size)) => Ok((Some(file), size)),
+            match inner.images.store().blobs().open_file(&digest) {
+                Ok(file) => Ok((Some(file), size)),
                 Err(shiplap_cache::Error::MissingBlob(_)) => Err(unknown(&name, &digest)),
                 Err(e) => Err(e.into()),
             }

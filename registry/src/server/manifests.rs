@@ -1,6 +1,7 @@
 //! Manifests, by tag and by digest.
 
 use std::collections::HashSet;
+use std::io::Write;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -140,8 +141,9 @@ impl Inner {
         // A damaged copy is replaced.
         let blobs = self.images.store().blobs();
         if blobs.read(&digest).is_err() {
-            blobs.remove(&digest)?;
-            blobs.put(bytes)?;
+            let mut writer = blobs.writer()?;
+            writer.write_all(bytes).map_err(|e| Fault::storage(&e))?;
+            writer.commit(None)?;
         }
         self.serve(name, digest, bytes.len() as u64, &document, tag)?;
         let location = format!("/v2/{name}/manifests/{digest}");

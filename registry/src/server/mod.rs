@@ -118,12 +118,19 @@ impl Server {
         tokio::task::spawn_blocking(move || f(&inner)).await.unwrap_or_else(|e| Err(broken(&e)))
     }
 
-    /// As [`Server::read`], for what puts blobs into the store or makes references to them. Here, and nowhere else, collections are kept out.
+    /// As [`Server::read`], for what puts blobs into the store or makes references to them. What it finds in the store stays there
+    /// until it is done, whatever a collection takes away meanwhile.
     async fn write<T: Send + 'static>(
         &self,
         f: impl FnOnce(&Inner) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
-        self.read(f).await
+        self.read(|inner| {
+            let lease = inner.images.store().lease()?;
+            let done = f(inner);
+            drop(lease);
+            done
+        })
+        .await
     }
 }
 
