@@ -28,7 +28,7 @@ async fn a_body_that_breaks_off_keeps_the_upload_where_it_got_to() {
     let lab = Lab::start().await;
     let at = lab.begin("a").await;
     let request = format!("PATCH {at} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhello");
-    lab.raw(request).await;
+    lab.cut(request).await;
     let goes_on = async {
         while lab.get(&at).await.is(204).header("range") != "0-4" {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -51,7 +51,7 @@ async fn a_blob_that_breaks_off_leaves_nothing() {
         "POST /v2/a/blobs/uploads/?digest={} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhello",
         Digest::of(b"hello")
     );
-    lab.raw(request).await;
+    lab.cut(request).await;
     let gone = async {
         while lab.files() > 0 || lab.server.open_uploads() > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -140,7 +140,8 @@ async fn a_manifest_of_four_megabytes_is_taken_and_a_larger_one_is_not() {
     assert_eq!(lab.get("/v2/a/manifests/v1").await.is(200).body, image.to_string().as_bytes());
     image["annotations"] = json!({ "a": "x".repeat(rest + 1) });
     // Who is refused before he has sent all may see the connection closed instead.
-    let head = format!("PUT /v2/a/manifests/v2 HTTP/1.1\r\nhost: x\r\ncontent-type: {MANIFEST}\r\n");
+    let head =
+        format!("PUT /v2/a/manifests/v2 HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {MANIFEST}\r\n");
     let known = format!("{head}content-length: {}\r\n\r\n", image.to_string().len());
     assert!(lab.raw(known).await.starts_with("HTTP/1.1 413"));
     let unknown =

@@ -166,14 +166,24 @@ impl Lab {
         digest(&image)
     }
 
-    /// Sends bytes as they are, and reads what comes until the registry closes.
+    /// Sends bytes as they are, which ask for the connection to be closed, and reads the answer.
     pub async fn raw(&self, bytes: impl Into<Vec<u8>>) -> String {
-        let (address, bytes) = (self.address, bytes.into());
+        self.talk(bytes.into(), |_| ()).await
+    }
+
+    /// Sends bytes as they are, and goes away.
+    pub async fn cut(&self, bytes: impl Into<Vec<u8>>) {
+        self.talk(bytes.into(), |stream| stream.shutdown(std::net::Shutdown::Write).unwrap()).await;
+    }
+
+    async fn talk(&self, bytes: Vec<u8>, then: impl FnOnce(&TcpStream) + Send + 'static) -> String {
+        let address = self.address;
         let talk = move || {
             let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
             // Who refuses early does not read to the end.
             let _ = stream.write_all(&bytes);
-            let _ = stream.shutdown(std::net::Shutdown::Write);
+            then(&stream);
             let mut answer = Vec::new();
             let _ = stream.read_to_end(&mut answer);
             String::from_utf8_lossy(&answer).into_owned()
