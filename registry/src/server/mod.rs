@@ -8,7 +8,7 @@
 //! - `released` shows what was released on this machine, as if it had been pushed.
 //! - `blobs`, `upload`, `manifests`, `tags` and `referrers` answer, each at its endpoints.
 //!
-//! Nothing is acknowledged before it is on disk. What must not be collected meanwhile is done in [`Server::write`].
+//! Nothing is acknowledged before it is on disk. What must not be collected meanwhile is done in `Server::write`.
 
 mod blobs;
 pub mod code;
