@@ -67,7 +67,7 @@ pub(super) fn survey(store: &Store, references: &dyn References, policy: &Policy
         let is_result = results.contains(&id);
         let why = match (needs.layers.get(&id), unused) {
             (Some(need), _) => Ok(*need),
-            (None, Some(since)) if used < since && used <= young => Err(Why::Unused { since: used }),
+            (None, Some(since)) if used <= since && used <= young => Err(Why::Unused { since: used }),
             (None, _) if is_result => Ok(Need::StepResult),
             (None, _) if used > young => Ok(Need::Young),
             (None, _) => Err(Why::Unreferenced),
@@ -109,7 +109,7 @@ pub(super) fn survey(store: &Store, references: &dyn References, policy: &Policy
     for File { digest, size, modified } in files(here)? {
         let owned = owners.get(&digest).is_some_and(|of| of.iter().any(|layer| verdict.layers.contains(layer)));
         let why = match needs.blobs.get(&digest) {
-            Some(Need::Download) if unused.is_some_and(|since| modified < since && modified <= young) => {
+            Some(Need::Download) if unused.is_some_and(|since| modified <= since && modified <= young) => {
                 Err(Why::Unused { since: modified })
             }
             Some(need) => Ok(*need),
@@ -286,7 +286,7 @@ fn mounts(store: &Store, unused: Option<i64>, survey: &mut Survey, evictable: &m
         let (label, used) = known.get(&name).cloned().unwrap_or_else(|| (name.clone(), modified()));
         let bytes = disk_use(&item.path());
         let dead = |why| Dead { thing: Thing::CacheMount(label.clone()), bytes, why, folder: name.clone() };
-        if unused.is_some_and(|since| used < since) && used < now() - MOUNT_REST {
+        if unused.is_some_and(|since| used <= since) && used < now() - MOUNT_REST {
             survey.dead.push(dead(Why::Unused { since: used }));
             continue;
         }
