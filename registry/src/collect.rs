@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use shiplap_cache::collect::{Need, Needs, ServedEntry, Stale, Stays};
+use shiplap_cache::collect::{Need, Needs, OnDisk, ServedEntry, Stale};
 use shiplap_cache::{Digest, ImageId, LayerId};
 
 use crate::images::{MANIFESTS, NAMES, RECORDS, TAGS};
@@ -220,11 +220,11 @@ impl Collector {
         Ok(named)
     }
 
-    /// Names that stand for what does not stay.
+    /// Names that stand for what is gone.
     ///
     /// # Errors
     /// The store fails.
-    pub fn stale(&self, stays: &dyn Stays) -> Result<Vec<Stale>> {
+    pub fn stale(&self, there: &OnDisk) -> Result<Vec<Stale>> {
         let store = self.images.store();
         let mut stale = Vec::new();
         let mut drop_from = |space: &'static str, is_stale: &dyn Fn(&str, &str) -> bool| -> Result<HashSet<String>> {
@@ -233,27 +233,27 @@ impl Collector {
             stale.extend(gone.iter().map(|name| Stale::Name { space, name: name.clone() }));
             Ok(gone)
         };
-        let blob = |hex: &str| format!("sha256:{hex}").parse().is_ok_and(|digest| stays.blob(&digest));
+        let blob = |hex: &str| format!("sha256:{hex}").parse().is_ok_and(|digest| there.blob(&digest));
         // An image whose layers are gone can be unpacked again from its manifest.
         let mut wanted: HashSet<String> = store.names(NAMES)?.into_iter().map(|(_, id)| id).collect();
         wanted.extend(store.names(MANIFESTS)?.into_iter().filter(|(hex, _)| blob(hex)).map(|(_, id)| id));
         let images = drop_from(RECORDS, &|id, record| {
             // A record that cannot be read is none.
             let image = serde_json::from_str::<crate::Image>(record);
-            !wanted.contains(id) && image.is_ok_and(|image| image.layers.iter().any(|layer| !stays.layer(layer)))
+            !wanted.contains(id) && image.is_ok_and(|image| image.layers.iter().any(|layer| !there.layer(layer)))
         })?;
         for space in [origin::IMAGES, origin::CONFIGS] {
             drop_from(space, &|id, _| images.contains(id))?;
         }
         drop_from(MANIFESTS, &|_, id| images.contains(id))?;
         drop_from(origin::LAYERS, &|layer, record| {
-            let gone = layer.parse().is_ok_and(|layer| !stays.layer(&layer));
-            gone && origin::blob_of(record).is_none_or(|digest| !stays.blob(&digest))
+            let gone = layer.parse().is_ok_and(|layer| !there.layer(&layer));
+            gone && origin::blob_of(record).is_none_or(|digest| !there.blob(&digest))
         })?;
-        drop_from(origin::UNPACKED, &|_, layer| layer.parse().is_ok_and(|layer| !stays.layer(&layer)))?;
+        drop_from(origin::UNPACKED, &|_, layer| layer.parse().is_ok_and(|layer| !there.layer(&layer)))?;
         drop_from(whole::VERIFIED, &|hex, _| !blob(hex))?;
         drop_from(crate::client::SOURCES, &|hex, _| !blob(hex))?;
-        drop_from(REFERRERS, &|name, _| referrer(name).is_none_or(|(_, digest)| !stays.blob(&digest)))?;
+        drop_from(REFERRERS, &|name, _| referrer(name).is_none_or(|(_, digest)| !there.blob(&digest)))?;
         Ok(stale)
     }
 }

@@ -113,3 +113,61 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     }
     found
 }
+
+/// Three who build, release and go back, and one who takes everything away that he may, again and again.
+#[test]
+fn nobody_loses_anything_to_a_collection_that_runs_meanwhile() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let site = Site::new();
+    let home = &site.home;
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let builders: Vec<_> = (0..2)
+            .map(|worker| {
+                scope.spawn(move || {
+                    for round in 0..8 {
+                        // Half of the steps are shared with the other worker, and each comes back after the other half.
+                        let (own, shared) = (format!("{worker}-{}", round % 4), round % 2);
+                        let folder = format!("../b{worker}");
+                        let text = format!(
+                            "FROM base:1\nRUN echo {shared} >/shared\nCOPY own /own\nRUN cat /shared /own >/both\n"
+                        );
+                        home.write(&format!("{folder}/Dockerfile"), text);
+                        home.write(&format!("{folder}/own"), &own);
+                        let name = format!("app{worker}:{}", round % 3);
+                        home.run(["build", "-q", "-t", &name, &folder]).ok();
+                        assert_eq!(home.file(&name, "both"), format!("{shared}\n{own}"));
+                        home.run(["rmi", &name]).ok();
+                    }
+                })
+            })
+            .collect();
+        let releaser = scope.spawn(|| {
+            for round in 0..4 {
+                site.edit(&format!("colour {round}"));
+                let version = format!("1.0.{round}");
+                home.run(["release", "campus", &version]).ok();
+                home.run(["deploy", "campus", &version]).ok();
+            }
+            home.run(["rollback", "campus"]).ok();
+        });
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                home.run([&NOW[..], &["--max-used-space", "1B", "--unused-for", "0s"]].concat()).ok();
+            }
+        });
+        for thread in builders.into_iter().chain([releaser]) {
+            let ended = thread.join();
+            if ended.is_err() {
+                done.store(true, Ordering::Relaxed);
+            }
+            ended.unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    gc(home, &["--max-used-space", "1B", "--unused-for", "0s"]);
+    home.run(["verify", "--layers"]).ok();
+    for version in ["1.0.0", "1.0.1", "1.0.2", "1.0.3"] {
+        home.run(["deploy", "campus", version]).ok();
+    }
+}
