@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! [users]
-//! ada = ["repository:*:pull,push,delete", "registry:catalog:*"]
+//! ada = ["repository:**:pull,push,delete", "registry:catalog:*"]
 //! ci = ["repository:campus/*:pull,push"]
 //! # Everybody who is logged in:
 //! "*" = ["repository:public/*:pull"]
@@ -57,7 +57,7 @@ impl Access {
         match &self.users {
             Some(users) => Grants::new([user, "*"].into_iter().filter_map(|name| users.get(name)).flatten()),
             None => {
-                let name = "*".to_owned();
+                let name = "**".to_owned();
                 Grants::new(&[
                     Scope::Repository { name, actions: Actions::PULL.with(Actions::PUSH) },
                     Scope::Catalog,

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use wildmatch::WildMatch;
+use globset::{GlobBuilder, GlobMatcher};
 
 /// Text that is no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +79,7 @@ impl fmt::Display for Actions {
 /// Some actions somewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// On a repository, or on those that match a pattern: `*` stands for any characters, slashes among them.
+    /// On a repository, or on those that a pattern fits: a `*` fits no `/`, a `**` does.
     Repository {
         /// The name or the pattern.
         name: String,
@@ -129,7 +129,7 @@ impl fmt::Display for Scope {
 /// All that somebody may do.
 #[derive(Debug, Clone, Default)]
 pub struct Grants {
-    repositories: Vec<(WildMatch, Actions)>,
+    repositories: Vec<(GlobMatcher, Actions)>,
     catalog: bool,
 }
 
@@ -139,7 +139,11 @@ impl Grants {
         let mut grants = Self::default();
         for scope in scopes {
             match scope {
-                Scope::Repository { name, actions } => grants.repositories.push((WildMatch::new(name), *actions)),
+                Scope::Repository { name, actions } => {
+                    // A pattern that is none fits nothing, and nothing is granted by it.
+                    let pattern = GlobBuilder::new(name).literal_separator(true).build();
+                    grants.repositories.extend(pattern.map(|pattern| (pattern.compile_matcher(), *actions)));
+                }
                 Scope::Catalog => grants.catalog = true,
             }
         }
@@ -148,7 +152,7 @@ impl Grants {
 
     /// What may be done with a repository.
     pub fn on(&self, repository: &str) -> Actions {
-        let matching = self.repositories.iter().filter(|(pattern, _)| pattern.matches(repository));
+        let matching = self.repositories.iter().filter(|(pattern, _)| pattern.is_match(repository));
         matching.fold(Actions::NONE, |all, (_, actions)| all.with(*actions))
     }
 
@@ -184,10 +188,11 @@ mod tests {
     }
 
     #[test]
-    fn grants_add_up_and_a_star_stands_for_slashes_too() {
-        let grants = grants(&["repository:campus/*:pull", "repository:campus/openedx:push"]);
+    fn grants_add_up_and_two_stars_fit_slashes() {
+        let grants = grants(&["repository:campus/*:pull", "repository:campus/openedx:push", "repository:deep/**:pull"]);
         assert_eq!(grants.on("campus/openedx"), Actions::PULL.with(Actions::PUSH));
-        assert_eq!(grants.on("campus/mfe/learning"), Actions::PULL);
+        assert_eq!(grants.on("deep/mfe/learning"), Actions::PULL);
+        assert!(grants.on("campus/mfe/learning").is_none());
         for other in ["campus", "other/campus/openedx", "xcampus/openedx"] {
             assert!(grants.on(other).is_none(), "{other}");
         }
