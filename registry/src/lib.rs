@@ -19,6 +19,7 @@ pub mod auth;
 mod client;
 mod compress;
 mod error;
+pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hash;

@@ -58,10 +58,7 @@ impl Access {
             Some(users) => Grants::new([user, "*"].into_iter().filter_map(|name| users.get(name)).flatten()),
             None => {
                 let name = "**".to_owned();
-                Grants::new(&[
-                    Scope::Repository { name, actions: Actions::PULL.with(Actions::PUSH) },
-                    Scope::Catalog,
-                ])
+                Grants::new(&[Scope::Repository { name, actions: Actions::PULL.with(Actions::PUSH) }, Scope::Catalog])
             }
         }
     }
@@ -79,7 +76,8 @@ mod tests {
 
     #[test]
     fn a_user_may_what_is_written_and_what_all_may() {
-        let access = load("[users]\nci = [\"repository:campus/*:push\"]\n\"*\" = [\"repository:campus/*:pull\"]\n").unwrap();
+        let access =
+            load("[users]\nci = [\"repository:campus/*:push\"]\n\"*\" = [\"repository:campus/*:pull\"]\n").unwrap();
         assert_eq!(access.of("ci").on("campus/a"), Actions::PULL.with(Actions::PUSH));
         assert_eq!(access.of("ada").on("campus/a"), Actions::PULL);
         assert!(access.of("ci").on("other").is_none() && !access.of("ci").catalog());

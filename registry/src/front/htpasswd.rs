@@ -109,7 +109,9 @@ mod tests {
     #[test]
     fn another_kind_of_entry_is_refused_with_its_line_and_without_what_is_on_it() {
         let good = bcrypt::hash("a", 4).unwrap();
-        for bad in ["bob:{SHA}VBPuJHI7uixaa6LQGWx4s+5GKNE=", "bob:$apr1$abc$xyz", "bob:hunter2", "bob:$2x$04$abc", "bob", ":x"] {
+        for bad in
+            ["bob:{SHA}VBPuJHI7uixaa6LQGWx4s+5GKNE=", "bob:$apr1$abc$xyz", "bob:hunter2", "bob:$2x$04$abc", "bob", ":x"]
+        {
             let error = load(&format!("ada:{good}\n{bad}\n")).unwrap_err().to_string();
             assert!(error.contains(", line 2: "), "{error}");
             assert!(!error.contains("hunter2") && !error.contains("VBPuJH"), "{error}");

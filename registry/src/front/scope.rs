@@ -106,7 +106,8 @@ impl FromStr for Scope {
                 }
                 let mut all = Actions::NONE;
                 for action in actions.split(',') {
-                    all = all.with(Actions::named(action).ok_or_else(|| wrong("its actions are pull, push and delete"))?);
+                    all =
+                        all.with(Actions::named(action).ok_or_else(|| wrong("its actions are pull, push and delete"))?);
                 }
                 Ok(Self::Repository { name: name.to_owned(), actions: all })
             }
@@ -180,8 +181,18 @@ mod tests {
 
     #[test]
     fn what_is_no_scope_is_refused_with_the_reason() {
-        for text in ["", "pull", "repository:a", "repository::pull", "repository:A:pull", "repository:a:write",
-                     "repository:a?:pull", "repository:a:", "registry:catalog:pull", "image:a:pull"] {
+        for text in [
+            "",
+            "pull",
+            "repository:a",
+            "repository::pull",
+            "repository:A:pull",
+            "repository:a:write",
+            "repository:a?:pull",
+            "repository:a:",
+            "registry:catalog:pull",
+            "image:a:pull",
+        ] {
             let error = text.parse::<Scope>().unwrap_err().to_string();
             assert!(error.contains(&format!("`{text}` is no scope: ")), "{error}");
         }
