@@ -17,6 +17,7 @@ use shiplap_cache::Digest;
 
 pub use pull::Pulled;
 pub use push::Pushed;
+pub(crate) use push::SOURCES;
 use session::Session;
 pub use session::install_tls;
 

@@ -60,16 +60,29 @@ impl IntoResponse for Fault {
     }
 }
 
+impl Fault {
+    /// The disk failed. What it says names folders of this machine: that goes to the log, and the client learns that it is not its fault.
+    pub(super) fn storage(error: &std::io::Error) -> Self {
+        tracing::error!(%error, "the disk failed");
+        if is_full(error) {
+            Self::new(code::UNKNOWN, "the registry's disk is full: make room there, and push again")
+                .status(StatusCode::INSUFFICIENT_STORAGE)
+        } else {
+            Self::store()
+        }
+    }
+
+    fn store() -> Self {
+        Self::new(code::UNKNOWN, "the registry's store failed: its log says how")
+    }
+}
+
 impl From<shiplap_cache::Error> for Fault {
-    /// What the store says names folders of this machine: it goes to the log, and the client learns that it is not its fault.
     fn from(error: shiplap_cache::Error) -> Self {
         tracing::error!(%error, "the store failed");
         match &error {
-            shiplap_cache::Error::Io { source, .. } if is_full(source) => {
-                Self::new(code::UNKNOWN, "the registry's disk is full: make room there, and push again")
-                    .status(StatusCode::INSUFFICIENT_STORAGE)
-            }
-            _ => Self::new(code::UNKNOWN, "the registry's store failed: its log says how"),
+            shiplap_cache::Error::Io { source, .. } => Self::storage(source),
+            _ => Self::store(),
         }
     }
 }
@@ -80,7 +93,7 @@ impl From<crate::Error> for Fault {
             crate::Error::Store(error) => error.into(),
             error => {
                 tracing::error!(%error, "the store failed");
-                Self::new(code::UNKNOWN, "the registry's store failed: its log says how")
+                Self::store()
             }
         }
     }
