@@ -12,8 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Patience with one direction of one client.
 pub(super) struct Patience {
-    whole: Duration,
-    left: Duration,
+    store: Store,
     waiting: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -23,21 +22,21 @@ impl Patience {
     pub const RATE: u64 = 1024;
 
     pub fn new(whole: Duration) -> Self {
-        Self { whole, left: whole, waiting: None, timer: None }
+        Self { store: Store { whole, left: whole }, waiting: None, timer: None }
     }
 
     /// The client has to do something, and did not yet. Ready when it took too long.
     pub fn waits(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let left = self.store.left;
         let start = *self.waiting.get_or_insert_with(|| {
             let now = Instant::now();
-            let deadline = now + self.left;
             match &mut self.timer {
-                Some(timer) => timer.as_mut().reset(deadline),
-                None => self.timer = Some(Box::pin(sleep_until(deadline))),
+                Some(timer) => timer.as_mut().reset(now + left),
+                None => self.timer = Some(Box::pin(sleep_until(now + left))),
             }
             now
         });
-        if start.elapsed() >= self.left {
+        if start.elapsed() >= left {
             return Poll::Ready(());
         }
         self.timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
@@ -45,39 +44,50 @@ impl Patience {
 
     /// It did.
     pub fn moved(&mut self, bytes: usize) {
-        if let Some(start) = self.waiting.take() {
-            self.left = self.left.saturating_sub(start.elapsed());
-        }
-        let back = Duration::from_millis((bytes as u64).saturating_mul(1000) / Self::RATE);
-        self.left = self.left.saturating_add(back).min(self.whole);
+        let waited = self.waiting.take().map(|start| start.elapsed()).unwrap_or_default();
+        self.store.moved(waited, bytes as u64);
+    }
+}
+
+/// What is left of it.
+struct Store {
+    whole: Duration,
+    left: Duration,
+}
+
+impl Store {
+    fn moved(&mut self, waited: Duration, bytes: u64) {
+        let back = Duration::from_millis(bytes.saturating_mul(1000) / Patience::RATE);
+        self.left = self.left.saturating_sub(waited).saturating_add(back).min(self.whole);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
     use super::*;
 
-    /// Whether a client that sends `bytes` every `pause` is still there after `times`.
-    async fn lasts(pause: Duration, bytes: usize, times: usize) -> bool {
-        let mut patience = Patience::new(Duration::from_secs(60));
-        for _ in 0..times {
-            let next = tokio::time::sleep(pause);
-            tokio::select! {
-                () = poll_fn(|cx| patience.waits(cx)) => return false,
-                () = next => patience.moved(bytes),
-            }
-        }
-        true
+    /// Whether a client that sends `bytes` every so many seconds is still there after `times`.
+    fn lasts(seconds: u64, bytes: u64, times: usize) -> bool {
+        let pause = Duration::from_secs(seconds);
+        let mut store = Store { whole: Duration::from_secs(60), left: Duration::from_secs(60) };
+        (0..times).all(|_| {
+            let there = pause < store.left;
+            store.moved(pause, bytes);
+            there
+        })
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn who_is_slow_but_honest_may_take_hours_and_a_byte_a_minute_is_too_little() {
-        assert!(lasts(Duration::from_secs(30), 64 << 10, 1000).await);
-        assert!(lasts(Duration::from_secs(1), 2048, 10_000).await);
-        assert!(!lasts(Duration::from_secs(59), 1, 2).await);
-        assert!(!lasts(Duration::from_secs(1), 100, 100).await);
-        assert!(!lasts(Duration::from_secs(61), 1 << 30, 1).await);
+    #[test]
+    fn who_is_slow_but_honest_may_take_hours_and_a_byte_a_minute_is_too_little() {
+        assert!(lasts(30, 64 << 10, 1000));
+        assert!(lasts(1, 2048, 10_000));
+        assert!(!lasts(59, 1, 2));
+        assert!(!lasts(1, 100, 100));
+    }
+
+    #[test]
+    fn no_gift_of_bytes_buys_more_than_the_whole() {
+        assert!(lasts(1, 1 << 40, 2));
+        assert!(!lasts(61, 1 << 40, 2));
     }
 }
