@@ -94,6 +94,7 @@ pub enum Command {
     Export(commands::export::Args),
     Push(commands::push::Args),
     Pull(commands::pull::Args),
+    Serve(Box<commands::serve::Args>),
     Verify(commands::verify::Args),
     Gc(commands::gc::Args),
     Doctor(commands::doctor::Args),

@@ -15,6 +15,7 @@ pub mod push;
 pub mod release;
 pub mod releases;
 pub mod rollback;
+pub mod serve;
 pub mod status;
 pub mod tags;
 pub mod verify;

@@ -57,3 +57,11 @@ pub(super) const WINDOWS: (u32, u32) = (256 << 10, 512 << 10);
 pub(super) const SEND_BUFFER: usize = 256 << 10;
 /// Requests at once on a connection of HTTP/2.
 pub(super) const STREAMS: u32 = 64;
+
+/// Lets this process open as many files as the system allows it to: a connection is a file, and so is what is sent on it. Where that cannot be had,
+/// connections wait.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, ..now });
+}

@@ -45,6 +45,7 @@ pub(super) struct Metrics {
     running: Gauge,
     connections: Gauge,
     free: Gauge,
+    uploads: Gauge,
     registry: Registry,
 }
 
@@ -60,11 +61,13 @@ impl Metrics {
             running: Gauge::default(),
             connections: Gauge::default(),
             free: Gauge::default(),
+            uploads: Gauge::default(),
             registry: Registry::with_prefix("shiplap"),
         };
         let build = Family::<Build, Gauge>::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
-        let Self { registry, requests, seconds, received, sent, refused, running, connections, free } = &mut metrics;
+        let Self { registry, requests, seconds, received, sent, refused, running, connections, free, uploads } =
+            &mut metrics;
         registry.register("build_info", "The version that runs", build);
         registry.register("http_requests", "Requests that were answered", requests.clone());
         registry.register_with_unit(
@@ -79,6 +82,7 @@ impl Metrics {
         registry.register("http_requests_running", "Requests that are being answered", running.clone());
         registry.register("connections", "Open connections", connections.clone());
         registry.register_with_unit("store_free", "Room on the store's disk", Unit::Bytes, free.clone());
+        registry.register("uploads", "Open uploads", uploads.clone());
         metrics
     }
 
@@ -108,8 +112,9 @@ impl Metrics {
         &self.connections
     }
 
-    /// All of it, as text. `free` is the room on the disk at this moment.
-    pub fn text(&self, free: Option<u64>) -> String {
+    /// All of it, as text. `free` is the room on the disk at this moment, `uploads` how many are open.
+    pub fn text(&self, free: Option<u64>, uploads: usize) -> String {
+        self.uploads.set(i64::try_from(uploads).unwrap_or(i64::MAX));
         self.free.set(free.map_or(-1, |free| i64::try_from(free).unwrap_or(i64::MAX)));
         let mut out = String::new();
         // Writing into a string does not fail.

@@ -54,7 +54,7 @@ pub use access::Access;
 use auth::{Auth, Decision};
 pub use error::{FrontError, Result};
 pub use htpasswd::Htpasswd;
-pub use limits::Limits;
+pub use limits::{Limits, raise_file_limit};
 use metrics::Metrics;
 use observe::Who;
 use origin::Trust;
@@ -265,5 +265,6 @@ async fn readiness(State(front): State<Front>) -> Response {
 async fn metrics_text(State(front): State<Front>) -> Response {
     let home = front.0.server.images().store().home().to_owned();
     let free = tokio::task::spawn_blocking(move || health::free(&home)).await.ok().flatten();
-    ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], front.0.metrics.text(free)).into_response()
+    ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], front.0.metrics.text(free, front.0.server.open_uploads()))
+        .into_response()
 }

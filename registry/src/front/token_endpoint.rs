@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use axum::Json;
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
-use axum::http::{Method, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde_json::json;
@@ -26,7 +26,8 @@ const SCOPES: usize = 64;
 
 pub(super) async fn answer(State(front): State<Front>, request: Request) -> Response {
     let Some(auth) = &front.0.auth else {
-        return Fault::new(code::UNSUPPORTED, "this registry asks nobody for a token").into_response();
+        let fault = Fault::new(code::UNSUPPORTED, "this registry asks nobody for a token");
+        return fault.status(StatusCode::NOT_FOUND).into_response();
     };
     let remote = front.0.trust.remote(request.headers(), request.extensions());
     let (login, scopes) = match *request.method() {
