@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::Front;
-use super::auth::{Auth, Login, Refusal, Subject};
+use super::auth::{Auth, Decision, Login, Refusal, Subject};
 use super::challenge;
 use super::jwt::LIFETIME;
 use super::observe::Who;
@@ -46,7 +46,9 @@ pub(super) async fn answer(State(front): State<Front>, request: Request) -> Resp
     let login = match login {
         // A token does not get another: its owner could never be shut out.
         Ok(Login { narrowed: Some(_), .. }) => Err(Refusal::Wrong),
-        Ok(Login { subject: Subject::Anonymous, .. }) if !auth.anonymous_pull => Err(Refusal::Wrong),
+        Ok(Login { subject: Subject::Anonymous, .. }) if !auth.anonymous_pull => {
+            return challenge::denied(Decision::LogIn, &[], |_| challenge::basic());
+        }
         other => other,
     };
     let login = match login {

@@ -4,6 +4,7 @@ mod archives;
 mod fake;
 mod fixture;
 mod folder;
+mod front;
 mod fuzz;
 mod odd;
 mod packing;
