@@ -1,6 +1,6 @@
 //! Which tags never move.
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{GlobBuilder, GlobMatcher};
 
 use super::name::{Name, Tag};
 use crate::tag::ReleaseTag;
@@ -20,30 +20,33 @@ pub struct PatternError {
 /// The tags that never move: those in the form of a release's, and those that a pattern fits.
 #[derive(Debug, Clone, Default)]
 pub struct Immutable {
-    patterns: GlobSet,
+    /// For repositories, and for their tags.
+    patterns: Vec<(GlobMatcher, GlobMatcher)>,
 }
 
 impl Immutable {
-    /// Patterns over `repository:tag`. A `*` fits no `/`, a `**` does.
+    /// Patterns over `repository:tag`. A `*` fits no `/`, a `**` between slashes does.
     ///
     /// # Errors
     /// [`PatternError`]: a pattern that fits nothing would protect nothing.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, PatternError> {
-        let mut set = GlobSetBuilder::new();
-        for pattern in patterns {
-            let bad = |why: &str| PatternError { pattern: pattern.to_owned(), why: why.to_owned() };
-            if !pattern.contains(':') {
-                return Err(bad("it has no `:` before the tag"));
-            }
-            set.add(GlobBuilder::new(pattern).literal_separator(true).build().map_err(|e| bad(&e.kind().to_string()))?);
-        }
-        let bad = |e: globset::Error| PatternError { pattern: String::new(), why: e.to_string() };
-        Ok(Self { patterns: set.build().map_err(bad)? })
+        let of = |pattern: &'a str| {
+            let bad = |why: String| PatternError { pattern: pattern.to_owned(), why };
+            let (name, tag) = pattern.rsplit_once(':').ok_or_else(|| bad("it has no `:` before the tag".to_owned()))?;
+            let glob = |text| match GlobBuilder::new(text).literal_separator(true).build() {
+                Ok(glob) => Ok(glob.compile_matcher()),
+                Err(e) => Err(bad(e.kind().to_string())),
+            };
+            Ok((glob(name)?, glob(tag)?))
+        };
+        Ok(Self { patterns: patterns.into_iter().map(of).collect::<Result<_, _>>()? })
     }
 
     /// Whether a tag is made once and never moved.
     pub fn covers(&self, name: &Name, tag: &Tag) -> bool {
-        ReleaseTag::is_release(tag.as_str()) || self.patterns.is_match(format!("{name}:{tag}"))
+        let fits =
+            |(names, tags): &(GlobMatcher, GlobMatcher)| names.is_match(name.as_str()) && tags.is_match(tag.as_str());
+        ReleaseTag::is_release(tag.as_str()) || self.patterns.iter().any(fits)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The crate against real registries, real archives and hostile tars.
 
 mod archives;
+mod conformance;
 mod fake;
 mod fixture;
 mod folder;
