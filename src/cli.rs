@@ -95,6 +95,7 @@ pub enum Command {
     Rmi(commands::rmi::Args),
     Push(commands::push::Args),
     Pull(commands::pull::Args),
+    Serve(Box<commands::serve::Args>),
     Verify(commands::verify::Args),
     Gc(commands::gc::Args),
     Doctor(commands::doctor::Args),

@@ -9,6 +9,7 @@ use crate::{Error, Image, PackOptions, Packed, Progress, Reference, Repository, 
 
 pub(crate) const RECORDS: &str = "image";
 pub(crate) const NAMES: &str = "image-name";
+/// The space of tags; its names are `registry/path:tag`.
 pub(crate) const TAGS: &str = "tag";
 pub(crate) const MANIFESTS: &str = "manifest";
 
@@ -218,8 +219,9 @@ impl Images {
     /// # Errors
     /// The database fails.
     pub fn tags(&self, repository: &Repository) -> Result<Vec<(String, Digest)>> {
-        let all = self.all_tags()?.into_iter().filter(|(r, _)| r.repository() == repository);
-        Ok(all.filter_map(|(r, d)| Some((r.tag()?.to_owned(), d))).collect())
+        let beginning = format!("{repository}:");
+        let tags = self.store.names_after(TAGS, &beginning)?;
+        Ok(tags.into_iter().filter_map(|(n, d)| Some((n[beginning.len()..].to_owned(), d.parse().ok()?))).collect())
     }
 
     /// The repositories that have a tag, sorted.

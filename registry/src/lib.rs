@@ -6,7 +6,7 @@
 //! - [`tarball`] turns a layer directory into a tar with the same bytes on every machine, [`unpack`] turns a tar from
 //!   anywhere into a layer, and never writes outside of it.
 //! - [`Images`] is what the local store knows: images before and after they are packed, their names and tags.
-//! - [`Client`] pulls and pushes; [`archive`] imports and exports files.
+//! - [`Client`] pulls and pushes; [`archive`] imports and exports files; [`server`] is a registry over the store.
 //!
 //! Nothing here prints or reads the environment; progress goes to a [`Progress`].
 
@@ -20,6 +20,7 @@ mod client;
 mod collect;
 mod compress;
 mod error;
+pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hash;
@@ -31,6 +32,7 @@ mod pack;
 mod platform;
 mod progress;
 mod reference;
+pub mod server;
 pub mod tag;
 pub mod tarball;
 pub mod unpack;

@@ -16,6 +16,7 @@ pub mod release;
 pub mod releases;
 pub mod rmi;
 pub mod rollback;
+pub mod serve;
 pub mod status;
 pub mod tags;
 pub mod verify;
