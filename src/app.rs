@@ -28,6 +28,8 @@ pub struct App {
     pub has_words: bool,
     pub progress: Arc<Progress>,
     pub cancel: Cancel,
+    /// True from the first signal on, for what waits for it among other things.
+    told: tokio::sync::watch::Receiver<bool>,
 }
 
 /// Carries the command out.
@@ -42,7 +44,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     sandbox::enter_user_namespace()?;
     let progress = Arc::new(Progress::new(kind));
     let cancel = Cancel::new().map_err(|e| Failure::new(Kind::Failed, format!("cannot prepare for Ctrl-C: {e}")))?;
-    let app = App { global: cli.global, has_words: kind.has_words(), progress, cancel };
+    let (tell, told) = tokio::sync::watch::channel(false);
+    let app = App { global: cli.global, has_words: kind.has_words(), progress, cancel, told };
+    // A server has running requests to end, and bounds that itself.
+    let patience = if matches!(cli.command, Command::Serve(_)) { None } else { Some(PATIENCE) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::new(Kind::Failed, format!("cannot start threads: {e}")))?;
     let result = runtime.block_on(async {
@@ -54,9 +59,13 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             };
             if told {
                 signal.cancel();
+                let _ = tell.send(true);
                 // A build stops at once and tidies up. What does not look out for signals has a moment to come to its end, and is
                 // then left as after a power cut, which everything here survives; a second Ctrl-C does not wait for anybody.
-                let _ = tokio::time::timeout(PATIENCE, interrupted()).await;
+                match patience {
+                    Some(patience) => drop(tokio::time::timeout(patience, interrupted()).await),
+                    None => drop(interrupted().await),
+                }
                 eprintln!("cancelled");
                 std::process::exit(Kind::Cancelled as i32);
             }
@@ -102,9 +111,20 @@ impl App {
             Command::Images(args) => commands::images::run(self, args),
             Command::Import(args) => commands::import::run(self, args),
             Command::Export(args) => commands::export::run(self, args),
+            Command::Rmi(args) => commands::rmi::run(self, args),
             Command::Push(args) => commands::push::run(self, args).await,
             Command::Pull(args) => commands::pull::run(self, args).await,
+            Command::Serve(args) => commands::serve::run(self, args).await,
             Command::Doctor(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    /// Waits for the first signal to end.
+    pub fn ending(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut told = self.told.clone();
+        async move {
+            // Who tells lives as long as the program.
+            let _ = told.wait_for(|told| *told).await;
         }
     }
 

@@ -160,12 +160,6 @@ impl Query {
     }
 }
 
-/// The repository that a request wants to mount a blob from: who sends it must be allowed to read there.
-pub fn mount_source(uri: &Uri) -> Option<Name> {
-    let query = Query::of(uri);
-    query.get("mount").and(query.get("from"))?.parse().ok()
-}
-
 /// What answers below `/v2/`. It asks nobody for a password.
 pub fn router(server: Server) -> Router {
     Router::new().fallback(answer).with_state(server)

@@ -5,6 +5,7 @@ mod conformance;
 mod fake;
 mod fixture;
 mod folder;
+mod front;
 mod fuzz;
 mod odd;
 mod packing;
