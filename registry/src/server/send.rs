@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -95,9 +94,19 @@ fn read(file: &Arc<File>, part: Range<u64>) -> Option<JoinHandle<io::Result<Byte
     }
     let (file, len) = (file.clone(), (part.end - part.start).min(PIECE) as usize);
     Some(tokio::task::spawn_blocking(move || {
-        let mut piece = vec![0; len];
-        // A file that is shorter than it was breaks the answer off, which the client sees.
-        file.read_exact_at(&mut piece, part.start)?;
+        // Into memory that nobody cleared before.
+        let mut piece = Vec::with_capacity(len);
+        while piece.len() < len {
+            let at = part.start + piece.len() as u64;
+            match rustix::io::pread(&*file, rustix::buffer::spare_capacity(&mut piece), at) {
+                // A file that is shorter than it was breaks the answer off, which the client sees.
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        // The allocator may have given more than was asked for.
+        piece.truncate(len);
         Ok(Bytes::from(piece))
     }))
 }
