@@ -142,8 +142,17 @@ impl App {
 
     /// The images of the store.
     pub fn images(&self) -> Result<Images> {
+        self.open(Store::open)
+    }
+
+    /// The images of the store, for a process that never ends.
+    pub fn images_as_service(&self) -> Result<Images> {
+        self.open(Store::open_as_service)
+    }
+
+    fn open(&self, open: fn(&Path) -> std::result::Result<Store, shiplap_cache::Error>) -> Result<Images> {
         let home = self.home()?;
-        let store = Store::open(&home).map_err(|error| match error {
+        let store = open(&home).map_err(|error| match error {
             error @ shiplap_cache::Error::Io { .. } => {
                 let failure = Failure::of(Kind::Store, &error);
                 if failure.has_hint() {

@@ -125,7 +125,8 @@ impl Collector {
             marked.insert(repository, of_repository.blobs.keys().copied().collect());
             needs.extend(of_repository);
         }
-        let young = now() - seconds(self.policy.grace);
+        // A link is not renewed each time that it is asked for.
+        let young = now() - seconds(self.policy.grace) - shiplap_cache::LINK_REST;
         for link in served.links {
             let used = marked.get(link.repository.as_str()).is_some_and(|blobs| blobs.contains(&link.digest));
             if used || link.linked > young {
