@@ -62,7 +62,7 @@ impl Serving {
     /// A request, as it is, and what comes until the server closes.
     fn ask(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.address()).unwrap();
-        write!(stream, "{request}\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        write!(stream, "{request}\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         String::from_utf8_lossy(&answer).into_owned()
@@ -144,6 +144,7 @@ fn for_other_machines_it_needs_tls_and_users_or_does_not_start() {
     home.run(["serve", "--listen", "127.0.0.1:0", "--behind-proxy"]).ends_with(3).says("a proxy lets others in");
     home.run(["serve", "--listen", "127.0.0.1:0", "--anonymous-pull"]).ends_with(2).says("--htpasswd or --tokens");
     home.run(["serve", "--tls-cert", "x"]).ends_with(2).says("--tls-key");
+    home.run(["serve", "--body-timeout", "0s"]).ends_with(2).says("--body-timeout");
     home.run(["serve", "--listen", "everywhere"]).ends_with(2).says("127.0.0.1:5000");
 }
 
@@ -246,7 +247,7 @@ fn users_and_tokens_over_tls_and_no_secret_in_the_log() {
         for (creds, name, expected) in [
             ("ada:wrong-horse", "campus/app:1", "unauthorized"),
             (&ada, "other/app:1", "403"),
-            (&format!("robot:{reader}"), "campus/app:2", "403"),
+            (&format!("robot:{reader}"), "campus/app:2", "denied"),
         ] {
             let (pushed, why) = push(creds, name);
             assert!(!pushed && why.contains(expected), "{name}: {why}");
@@ -277,7 +278,7 @@ fn sigterm_lets_a_download_finish() {
     let digest = shiplap_cache::Digest::of(&blob);
     let mut push = TcpStream::connect(serving.address()).unwrap();
     let head = format!(
-        "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         blob.len()
     );
     push.write_all(head.as_bytes()).unwrap();
@@ -287,7 +288,7 @@ fn sigterm_lets_a_download_finish() {
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
 
     let mut pull = TcpStream::connect(serving.address()).unwrap();
-    write!(pull, "GET /v2/a/blobs/{digest} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    write!(pull, "GET /v2/a/blobs/{digest} HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     let mut got = vec![0; 1000];
     pull.read_exact(&mut got).unwrap();
     serving.signal("TERM");
@@ -308,8 +309,11 @@ fn a_second_signal_does_not_wait_for_anybody() {
     let mut serving = Serving::start(&home, &["--drain", "1h"]);
     let mut push = TcpStream::connect(serving.address()).unwrap();
     let digest = shiplap_cache::Digest::of(b"12345");
-    write!(push, "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n12")
-        .unwrap();
+    write!(
+        push,
+        "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\n12"
+    )
+    .unwrap();
     // The request has begun when it is counted.
     while !serving.ask("GET /metrics HTTP/1.1").contains("shiplap_http_requests_running 2") {
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -329,7 +333,7 @@ fn metrics_have_a_port_of_their_own_and_the_log_is_json_where_asked_for() {
     let url = serving.ready["metrics"].as_str().unwrap().to_owned();
     let address = url.trim_start_matches("http://").trim_end_matches("/metrics");
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     assert!(text.contains("shiplap_connections") && text.contains("# EOF"), "{text}");
