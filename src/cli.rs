@@ -92,6 +92,7 @@ pub enum Command {
     Images(commands::images::Args),
     Import(commands::import::Args),
     Export(commands::export::Args),
+    Rmi(commands::rmi::Args),
     Push(commands::push::Args),
     Pull(commands::pull::Args),
     Serve(Box<commands::serve::Args>),

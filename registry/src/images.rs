@@ -50,6 +50,40 @@ impl Images {
         Ok(serde_json::from_str(&text).map_err(shiplap_cache::Error::from)?)
     }
 
+    /// An image that was kept, with its layers: those that were collected are unpacked again from the blobs of a manifest that it was packed as or came
+    /// with, where these are here.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`], a blob is damaged, the disk is full, ...
+    pub fn load_with_layers(&self, id: &ImageId) -> Result<Image> {
+        let image = self.load(id)?;
+        if self.has_layers(&image)? {
+            return Ok(image);
+        }
+        for (manifest, of) in self.store.names(MANIFESTS)? {
+            if of == id.hex()
+                && let Ok(manifest) = format!("sha256:{manifest}").parse()
+                && self.check_whole(&manifest, false).is_ok()
+            {
+                return self.load(&crate::adopt::from_store(self, &manifest)?);
+            }
+        }
+        Ok(image)
+    }
+
+    /// Whether all layers of an image are here.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn has_layers(&self, image: &Image) -> Result<bool> {
+        for layer in &image.layers {
+            if !self.store.has_layer(layer)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The images whose ids begin so.
     ///
     /// # Errors
@@ -88,6 +122,15 @@ impl Images {
     /// The database fails.
     pub fn unname(&self, reference: &Reference) -> Result<bool> {
         Ok(self.store.remove_name(NAMES, &reference.to_string())?)
+    }
+
+    /// Takes a tag away that is not a release's; says whether it was there.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn untag(&self, reference: &Reference) -> Result<bool> {
+        debug_assert!(!reference.tag().is_some_and(ReleaseTag::is_release));
+        Ok(self.store.remove_name(TAGS, &reference.to_string())?)
     }
 
     /// The image that a name, a tag or a digest stands for.

@@ -36,11 +36,12 @@ pub mod server;
 pub mod tag;
 pub mod tarball;
 pub mod unpack;
+mod verify;
 mod whole;
 
 pub use annotate::Annotations;
 pub use client::{Client, ClientOptions, Pulled, Pushed, install_tls};
-pub use collect::{Collector, Root, ServedPolicy};
+pub use collect::{Broken, Collector, Root, ServedPolicy};
 pub use compress::Compression;
 pub use error::{Error, RemoteError, Result, Trouble};
 pub use image::{History, Image};
@@ -50,3 +51,4 @@ pub use pack::{PackOptions, Packed, clamped};
 pub use platform::{Platform, PlatformError};
 pub use progress::{Event, NoProgress, Progress};
 pub use reference::{Reference, ReferenceError, Repository};
+pub use verify::{Damaged, Verified, verify};

@@ -14,6 +14,7 @@ pub mod pull;
 pub mod push;
 pub mod release;
 pub mod releases;
+pub mod rmi;
 pub mod rollback;
 pub mod serve;
 pub mod status;
