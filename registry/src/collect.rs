@@ -12,10 +12,10 @@ use shiplap_cache::collect::{Need, Needs, OnDisk, ServedEntry, Stale};
 use shiplap_cache::{Digest, ImageId, LayerId};
 
 use crate::images::{MANIFESTS, NAMES, RECORDS, TAGS};
-use crate::{Error, Images, Result, origin, whole};
+use crate::{Error, Images, Result, media, origin, whole};
 
 /// The space of names that says which manifests are about which: `<hex of the subject>/<hex of the manifest>`.
-const REFERRERS: &str = "referrer";
+pub(crate) const REFERRERS: &str = "referrer";
 
 /// What may go of the repositories that are served.
 #[derive(Debug, Clone, Copy)]
@@ -332,6 +332,11 @@ impl Part {
     fn is_elsewhere(&self) -> bool {
         self.media_type.contains(".nondistributable.") || self.media_type.contains(".foreign.")
     }
+
+    /// Whether an entry of an index is a manifest or index. BuildKit's caches are indices of layers, which cannot be read as such.
+    fn is_manifest(&self) -> bool {
+        self.media_type.is_empty() || media::is_manifest(&self.media_type)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -346,9 +351,10 @@ impl Document {
         let digests = |parts: Vec<Part>| {
             parts.into_iter().filter(|part| !part.is_elsewhere()).filter_map(|part| part.digest.parse().ok())
         };
+        let (manifests, others): (Vec<_>, Vec<_>) = self.manifests.into_iter().flatten().partition(Part::is_manifest);
         let (layers, blobs) = (self.layers.into_iter().flatten(), self.blobs.into_iter().flatten());
-        let blobs = self.config.into_iter().chain(layers).chain(blobs).collect();
-        Named { blobs: digests(blobs).collect(), manifests: digests(self.manifests.unwrap_or_default()).collect() }
+        let blobs = self.config.into_iter().chain(layers).chain(blobs).chain(others).collect();
+        Named { blobs: digests(blobs).collect(), manifests: digests(manifests).collect() }
     }
 }
 
@@ -364,4 +370,19 @@ fn now() -> i64 {
 
 fn seconds(time: Duration) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_of_layers_names_blobs_and_no_manifests() {
+        let [layer, image, untold] = ["layer", "image", "untold"].map(|text| Digest::of(text.as_bytes()));
+        let index = serde_json::json!({ "manifests": [
+            { "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": layer },
+            { "mediaType": media::OCI_MANIFEST, "digest": image }, { "digest": untold } ] });
+        let named = serde_json::from_value::<Document>(index).unwrap().named();
+        assert_eq!((named.blobs, named.manifests), (vec![layer], vec![image, untold]));
+    }
 }

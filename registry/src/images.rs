@@ -195,7 +195,9 @@ impl Images {
             self.store.set_name(TAGS, &name, &value)?;
             return Ok(reference);
         }
-        let existing = self.store.create_name(TAGS, &name, &value)?;
+        // A client may have pushed the same tag to the repository that is served under this name.
+        let served = repository.familiar();
+        let existing = self.store.create_name_beside((TAGS, &name), manifest, (&served, tag))?;
         match existing.parse() {
             Ok(existing) if existing != *manifest => {
                 Err(Error::TagExists { reference: Box::new(reference), existing, wanted: *manifest })

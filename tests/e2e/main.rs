@@ -29,6 +29,7 @@ mod reproduce_an_image;
 mod reuse_a_step;
 mod run_ahead;
 mod run_without_root;
+mod serve_a_registry;
 mod share_a_registry;
 mod take_space_back;
 mod tutor_renders;

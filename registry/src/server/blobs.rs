@@ -41,10 +41,13 @@ pub(super) async fn get(
     } else {
         send::respond(file, size, send::wanted(&headers, size, &etag))
     };
+    let status = response.status();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    // The bytes behind a digest never change, and belong to who may see them.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=31536000, immutable"));
+    if status != StatusCode::RANGE_NOT_SATISFIABLE {
+        // The bytes behind a digest never change, and belong to who may see them.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=31536000, immutable"));
+    }
     set_digest(headers, &digest);
     Ok(response)
 }

@@ -7,10 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use shiplap_cache::Digest;
 
-use crate::media::{DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
-
-/// The artifact manifest of the release candidates of image-spec 1.1: some tools still push it.
-const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
+use crate::media::{DOCKER_INDEX, OCI_ARTIFACT, OCI_INDEX, OCI_MANIFEST, is_manifest};
 
 /// A manifest or index, as far as a registry must know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,10 +66,6 @@ impl RawDescriptor {
     }
 }
 
-fn is_kept(media_type: &str) -> bool {
-    [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX, OCI_ARTIFACT].contains(&media_type)
-}
-
 impl Document {
     /// Reads a manifest that was sent as `content_type`. The error says what is wrong with it.
     pub(super) fn parse(bytes: &[u8], content_type: Option<&str>) -> Result<Self, String> {
@@ -103,7 +96,7 @@ impl Document {
         for part in raw.config.iter().chain(&named.collect::<Vec<_>>()) {
             let digest = part.digest()?;
             // BuildKit's caches are indexes of layers: what is no manifest is a blob.
-            if is_index && is_kept(&part.media_type) {
+            if is_index && is_manifest(&part.media_type) {
                 manifests.push(digest);
             } else if part.is_foreign() {
                 foreign.push((digest, part.size));
@@ -145,7 +138,7 @@ fn media_type(raw: &Raw, content_type: Option<&str>, is_index: bool) -> Result<S
         (None, None) if is_index => OCI_INDEX.to_owned(),
         (None, None) => OCI_MANIFEST.to_owned(),
     };
-    if is_kept(&media_type) {
+    if is_manifest(&media_type) {
         Ok(media_type)
     } else {
         let media_type = super::name::shortened(&media_type);
@@ -156,6 +149,7 @@ fn media_type(raw: &Raw, content_type: Option<&str>, is_index: bool) -> Result<S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::DOCKER_MANIFEST;
     use serde_json::json;
 
     fn part(text: &str, media_type: &str) -> serde_json::Value {

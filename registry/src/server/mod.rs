@@ -8,7 +8,7 @@
 //! - `released` shows what was released on this machine, as if it had been pushed.
 //! - `blobs`, `upload`, `manifests`, `tags` and `referrers` answer, each at its endpoints.
 //!
-//! Nothing is acknowledged before it is on disk. What must not be collected meanwhile is done in [`Server::write`].
+//! Nothing is acknowledged before it is on disk. What must not be collected meanwhile is done in `Server::write`.
 
 mod blobs;
 pub mod code;
@@ -158,12 +158,6 @@ impl Query {
     fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
-}
-
-/// The repository that a request wants to mount a blob from: who sends it must be allowed to read there.
-pub fn mount_source(uri: &Uri) -> Option<Name> {
-    let query = Query::of(uri);
-    query.get("mount").and(query.get("from"))?.parse().ok()
 }
 
 /// What answers below `/v2/`. It asks nobody for a password.

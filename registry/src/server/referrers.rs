@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use shiplap_cache::{Digest, ServedManifest};
 
+use super::released::{self, Kind};
 use super::{Fault, Name, Query, Server};
 use crate::media::OCI_INDEX;
 
@@ -21,7 +22,19 @@ pub(super) async fn list(server: Server, name: Name, subject: Digest, query: Que
     let (found, is_more) = server
         .read(move |inner| {
             let store = inner.images.store();
-            Ok(store.served_referrers(here.as_str(), &subject, wanted.as_deref(), &last, PAGE)?)
+            let (mut found, is_more) =
+                store.served_referrers(here.as_str(), &subject, wanted.as_deref(), &last, PAGE)?;
+            if let Some(Kind::Manifest(_)) = inner.released.find(&inner.images, &here, &subject)? {
+                let end = found.last().map(|manifest| manifest.digest).filter(|_| is_more);
+                found.extend(released::referrers(&inner.images, &subject)?.into_iter().filter(|manifest| {
+                    (wanted.is_none() || wanted == manifest.artifact_type)
+                        && manifest.digest.to_string() > last
+                        && end.is_none_or(|end| manifest.digest < end)
+                }));
+                found.sort_by_key(|manifest| manifest.digest);
+                found.dedup_by_key(|manifest| manifest.digest);
+            }
+            Ok((found, is_more))
         })
         .await?;
     let manifests: Vec<Value> = found.iter().map(descriptor).collect();

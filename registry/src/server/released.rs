@@ -1,16 +1,17 @@
 //! What was released on this machine, as repositories that can be read.
 //!
 //! A release tags its manifests in the store, under the name of its repository. A path of a request stands for that repository too, by the name that
-//! people know it by: `campus/openedx` for `docker.io/campus/openedx`. Which blobs belong to it is found out by walking the manifests of its tags:
-//! that a blob is in the store makes it nobody's to read.
+//! people know it by: `campus/openedx` for `docker.io/campus/openedx`. Which blobs belong to it is found out by walking the manifests of its tags, and what is
+//! attached to these: that a blob is in the store makes it nobody's to read.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use shiplap_cache::Digest;
+use shiplap_cache::{Digest, ServedManifest};
 
 use super::document::Document;
 use super::name::{Name, Tag};
+use crate::collect::REFERRERS;
 use crate::{Images, Reference, Repository, Result};
 
 /// What is known of released repositories. Manifests never change, so each is read once.
@@ -102,7 +103,7 @@ impl Released {
 }
 
 impl Walk {
-    /// Walks from the tags that are new. When one is gone, all is walked again.
+    /// Walks from the tags that are new, and from what was attached to manifests meanwhile. When a tag is gone, all is walked again.
     fn follow(&mut self, images: &Images, tags: Vec<(String, Digest)>) -> Result<()> {
         let roots: HashMap<Digest, String> = tags.into_iter().map(|(tag, root)| (root, tag)).collect();
         if self.roots.keys().any(|root| !roots.contains_key(root)) {
@@ -110,14 +111,30 @@ impl Walk {
         }
         for (root, tag) in roots {
             if self.roots.insert(root, tag).is_none() {
-                self.walk(images, root)?;
+                self.walk(images, root, root)?;
+            }
+        }
+        let attached = images.store().names_after(REFERRERS, "")?;
+        let mut is_done = false;
+        // Signatures of signatures too.
+        while !std::mem::replace(&mut is_done, true) {
+            for (subject, referrer) in attached.iter().filter_map(|(name, _)| digests(name)) {
+                if let Some(Part { root, .. }) =
+                    self.parts.get(&subject).filter(|_| !self.parts.contains_key(&referrer))
+                {
+                    is_done = false;
+                    let root = *root;
+                    // Even if it cannot be read, it was looked at.
+                    self.parts.insert(referrer, Part { root, kind: Kind::Blob });
+                    self.walk(images, root, referrer)?;
+                }
             }
         }
         Ok(())
     }
 
-    fn walk(&mut self, images: &Images, root: Digest) -> Result<()> {
-        let (mut open, mut seen) = (vec![root], HashSet::new());
+    fn walk(&mut self, images: &Images, root: Digest, start: Digest) -> Result<()> {
+        let (mut open, mut seen) = (vec![start], HashSet::new());
         while let Some(manifest) = open.pop() {
             if !seen.insert(manifest) {
                 continue;
@@ -146,6 +163,33 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+/// Subject and referrer of a name that says what is attached to what.
+fn digests(name: &str) -> Option<(Digest, Digest)> {
+    let (subject, referrer) = name.split_once('/')?;
+    Some((format!("sha256:{subject}").parse().ok()?, format!("sha256:{referrer}").parse().ok()?))
+}
+
+/// What is attached to a released manifest, as descriptors have it.
+pub(super) fn referrers(images: &Images, subject: &Digest) -> Result<Vec<ServedManifest>> {
+    let mut found = Vec::new();
+    for (name, _) in images.store().names_after(REFERRERS, &format!("{}/", subject.hex()))? {
+        let Some((_, digest)) = digests(&name) else { continue };
+        let bytes = match images.store().blobs().read(&digest) {
+            Ok(bytes) => bytes,
+            Err(e @ (shiplap_cache::Error::MissingBlob(_) | shiplap_cache::Error::WrongDigest { .. })) => {
+                tracing::warn!(%digest, error = %e, "what is attached to a released manifest cannot be read");
+                continue;
+            }
+            Err(e) => return Err(e.into()),
+        };
+        if let Ok(document) = Document::parse(&bytes, None) {
+            let Document { media_type, artifact_type, annotations, .. } = document;
+            found.push(ServedManifest { digest, media_type, size: bytes.len() as u64, artifact_type, annotations });
+        }
+    }
+    Ok(found)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

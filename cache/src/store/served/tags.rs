@@ -39,4 +39,32 @@ impl Store {
         let delete = "DELETE FROM served_tags WHERE repository = ?1 AND tag = ?2";
         Ok(self.transact_durably(|db| db.execute(delete, (repository, tag)))? > 0)
     }
+
+    /// As [`Store::create_name`], for a name that is the same as a tag of a repository: when a client made that first, the name is not made, and what
+    /// the tag stands for is returned. Of a client and a process of this machine at once, one wins.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn create_name_beside(
+        &self,
+        (space, name): (&str, &str),
+        value: &Digest,
+        (repository, tag): (&str, &str),
+    ) -> Result<String> {
+        self.transact_durably(|db| {
+            let served: Option<String> = db
+                .query_row(
+                    "SELECT digest FROM served_tags WHERE repository = ?1 AND tag = ?2",
+                    [repository, tag],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            let value = value.to_string();
+            if let Some(served) = served.filter(|served| *served != value) {
+                return Ok(served);
+            }
+            db.execute("INSERT OR IGNORE INTO names VALUES (?1, ?2, ?3)", [space, name, &value])?;
+            db.query_row("SELECT value FROM names WHERE space = ?1 AND name = ?2", [space, name], |row| row.get(0))
+        })
+    }
 }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 use shiplap_cache::Digest;
-use shiplap_registry::{Images, Repository};
+use shiplap_registry::{Error, Images, Repository};
 
-use super::lab::{Lab, RELEASE, digest, image, index};
+use super::lab::{Lab, MANIFEST, RELEASE, descriptor, digest, image, index};
 
 /// An image in the store, as a release leaves it: no client pushed it.
 fn release(images: &Images, repository: &str, tag: &str, text: &str) -> Value {
@@ -103,4 +103,49 @@ async fn a_damaged_release_does_not_hide_the_others() {
     std::fs::write(lab.images.store().blobs().path(&digest(&one)), "damaged").unwrap();
     lab.get(&format!("/v2/campus/openedx/blobs/{}", layer(&two))).await.is(200);
     lab.get(&format!("/v2/campus/openedx/blobs/{}", layer(&one))).await.fails(404, "BLOB_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_tag_that_a_client_pushed_is_not_released_over() {
+    let lab = Lab::start().await;
+    let pushed = lab.push("campus/openedx", RELEASE, "one").await;
+    let repository: Repository = "campus/openedx".parse().unwrap();
+    let refused = lab.images.tag(&repository, RELEASE, &Digest::of(b"other")).unwrap_err();
+    assert!(matches!(refused, Error::TagExists { existing, .. } if existing == pushed), "{refused}");
+    lab.images.tag(&repository, RELEASE, &pushed).unwrap();
+    lab.images.tag(&"ghcr.io/campus/openedx".parse().unwrap(), RELEASE, &Digest::of(b"other")).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_attached_to_a_release_is_listed_and_can_be_read() {
+    let lab = Lab::start().await;
+    let one = release(&lab.images, "campus/openedx", RELEASE, "one");
+    let path = format!("/v2/campus/openedx/referrers/{}", digest(&one));
+    assert_eq!(lab.get(&path).await.is(200).json()["manifests"], json!([]));
+    let store = lab.images.store();
+    let attach = |subject: &Value, text: &str| {
+        store.blobs().put(b"{}").unwrap();
+        store.blobs().put(text.as_bytes()).unwrap();
+        let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": text, "config": descriptor("application/vnd.oci.empty.v1+json", b"{}"),
+            "layers": [descriptor(text, text.as_bytes())], "subject": descriptor(MANIFEST, subject.to_string().as_bytes()) });
+        store.blobs().put(manifest.to_string().as_bytes()).unwrap();
+        let name = format!("{}/{}", digest(subject).hex(), digest(&manifest).hex());
+        store.create_name("referrer", &name, text).unwrap();
+        manifest
+    };
+    let sbom = attach(&one, "sbom");
+    let signature = attach(&sbom, "signature");
+    let listed = lab.get(&path).await.is(200).json();
+    assert_eq!(listed["manifests"].as_array().unwrap().len(), 1);
+    assert_eq!(listed["manifests"][0]["artifactType"], "sbom");
+    assert_eq!(lab.get(&format!("{path}?artifactType=x")).await.json()["manifests"], json!([]));
+    for manifest in [&sbom, &signature] {
+        let got = lab.get(&format!("/v2/campus/openedx/manifests/{}", digest(manifest))).await.is(200);
+        assert_eq!(got.json(), *manifest);
+        lab.get(&format!("/v2/campus/openedx/blobs/{}", layer(manifest))).await.is(200);
+        lab.get(&format!("/v2/elsewhere/blobs/{}", layer(manifest))).await.fails(404, "BLOB_UNKNOWN");
+    }
+    // Pushed too, it is listed once.
+    lab.put("campus/openedx", digest(&sbom), &sbom).await.is(201);
+    assert_eq!(lab.get(&path).await.json()["manifests"].as_array().unwrap().len(), 1);
 }
