@@ -1,5 +1,6 @@
 //! The crate against real registries, real archives and hostile tars.
 
+mod answers;
 mod archives;
 mod fake;
 mod fixture;
@@ -9,7 +10,11 @@ mod odd;
 mod packing;
 mod peers;
 mod places;
+mod referring;
 mod refusals;
 mod server;
+mod shelf;
 mod tars;
 mod transfer;
+mod trust;
+mod uploads;
