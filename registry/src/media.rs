@@ -222,8 +222,8 @@ impl Index {
             _ => None,
         };
         self.manifests.iter().find(fits).or(lone).ok_or_else(|| {
-            let has: Vec<String> =
-                self.manifests.iter().filter_map(|d| d.platform.as_ref()).map(ToString::to_string).collect();
+            let named = self.manifests.iter().filter_map(|d| d.platform.as_ref()).filter(|p| p.os != "unknown");
+            let has: Vec<String> = named.map(ToString::to_string).collect();
             let has = if has.is_empty() { "none that names a platform".to_owned() } else { has.join(", ") };
             crate::Error::NoPlatform { name: name.to_owned(), wanted: Box::new(wanted.clone()), has }
         })

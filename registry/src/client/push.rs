@@ -111,7 +111,7 @@ impl Session {
 
     async fn blobs(&self, images: &Images, document: &Document, pushed: &mut Pushed) -> Result<()> {
         let Document::Manifest(manifest) = document else { return Ok(()) };
-        let mut all: Vec<&Descriptor> = manifest.layers.iter().chain([&manifest.config]).collect();
+        let mut all: Vec<Descriptor> = manifest.layers.iter().chain([&manifest.config]).cloned().collect();
         all.sort_by_key(|d| d.digest);
         all.dedup_by_key(|d| d.digest);
         // The largest first: the last one to end is then a short one.
@@ -121,7 +121,7 @@ impl Session {
             .map(|blob| async move {
                 let source = store.name(SOURCES, &blob.digest.hex())?.and_then(|s| s.parse::<Repository>().ok());
                 let source = source.filter(|s| s.registry() == self.repository.registry() && *s != self.repository);
-                let sent = self.upload(store, blob, source.as_ref().map(Repository::path)).await?;
+                let sent = self.upload(store, &blob, source.as_ref().map(Repository::path)).await?;
                 store.set_name(SOURCES, &blob.digest.hex(), &self.repository.to_string())?;
                 Ok::<_, Error>((sent, blob.size))
             })
