@@ -42,7 +42,7 @@ impl Client {
     /// A release's tag is made if it is absent. When it is there for the same digest that is fine; for another it is an error; and when the
     /// look-up fails nothing is pushed. A registry that lets tags move has no way to make one only if it is absent. There the tag is looked
     /// up once more right before it is written, and read back after a while that is longer than the time between these two: of several that
-    /// push at the same time the last writer succeeds, and the others are told. What that cannot prevent is in `docs/registry.md`.
+    /// push at the same time the last writer succeeds, and the others are told. What that cannot prevent is in `docs/pushing.md`.
     ///
     /// # Errors
     /// [`Error::TagExists`], [`Error::NotWhole`], or the registry cannot be reached or refuses.
