@@ -9,11 +9,10 @@ use shiplap_builder::build::Builder;
 use shiplap_builder::sandbox::{self, Cancel, Sandbox};
 use shiplap_cache::Store;
 use shiplap_manifests::{Config, History};
-use shiplap_registry::{Client, ClientOptions, Images, auth::Credentials};
+use shiplap_registry::{Client, Images};
 
 use crate::cli::{Cli, Command, Global};
 use crate::commands;
-use crate::docker_config;
 use crate::failure::{Failure, Kind, Result};
 use crate::plugin::Docker;
 use crate::progress::Progress;
@@ -115,6 +114,7 @@ impl App {
             Command::Push(args) => commands::push::run(self, args).await,
             Command::Pull(args) => commands::pull::run(self, args).await,
             Command::Serve(args) => commands::serve::run(self, args).await,
+            Command::Copy(args) => commands::copy::run(self, args).await,
             Command::Doctor(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),
         }
     }
@@ -171,11 +171,9 @@ impl App {
         Ok(History::open(images.store().home(), images.store().blobs().clone())?)
     }
 
-    /// A client for registries, with Docker's credentials.
+    /// A client for registries, as the command line and the environment want it.
     pub fn client(&self) -> Client {
-        let credentials =
-            docker_config::path().map_or_else(Credentials::anonymous, |file| Credentials::from_file(&file));
-        Client::new(ClientOptions { credentials, progress: self.progress.clone(), ..ClientOptions::default() })
+        self.global.registries.client(self.progress.clone())
     }
 
     /// A builder over the store.

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod completions;
+pub mod copy;
 pub mod deploy;
 pub mod doctor;
 pub mod export;
