@@ -22,6 +22,7 @@ pub mod history;
 pub mod images;
 pub mod names;
 pub mod observer;
+pub mod provenance;
 pub mod release;
 pub mod rollback;
 pub mod sbom;
