@@ -38,6 +38,11 @@ pub fn layer(media_type: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a media type is one of an index.
+pub fn is_index(media_type: &str) -> bool {
+    matches!(media_type, OCI_INDEX | DOCKER_INDEX)
+}
+
 /// What to tell about a layer that cannot be unpacked.
 pub fn hint(media_type: &str) -> &'static str {
     if media_type.contains("foreign") || media_type.contains("nondistributable") {

@@ -207,7 +207,7 @@ fn plain(name: &str) {
     let fake = Fake::start(|r| answer(if r.path == "/v2/" { 200 } else { 404 }));
     let registry = format!("{name}:{}", fake.port);
     let reference: Reference = format!("{registry}/x:t").parse().unwrap();
-    let client = Client::new(ClientOptions { plain_http: vec![registry], ..ClientOptions::default() });
+    let client = Client::new(ClientOptions { insecure: vec![registry], ..ClientOptions::default() });
     let runtime = tokio::runtime::Runtime::new().unwrap();
     assert_eq!(runtime.block_on(client.resolve(&reference)).unwrap(), None);
 }
