@@ -92,6 +92,7 @@ impl App {
             Command::Plan(args) => commands::plan::run(self, args).await,
             Command::Why(args) => commands::why::run(self, args).await,
             Command::Verify(args) => commands::verify::run(self, args).await,
+            Command::Gc(args) => commands::gc::run(self, args),
             Command::Release(args) => commands::release::run(self, args).await,
             Command::Releases(args) => commands::releases::run(self, args),
             Command::Deploy(args) => commands::deploy::run(self, args),

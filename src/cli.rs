@@ -95,6 +95,7 @@ pub enum Command {
     Push(commands::push::Args),
     Pull(commands::pull::Args),
     Verify(commands::verify::Args),
+    Gc(commands::gc::Args),
     Doctor(commands::doctor::Args),
     Completions(commands::completions::Args),
 }

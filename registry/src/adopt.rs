@@ -1,6 +1,5 @@
 //! An image that comes from elsewhere becomes layers and a record.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -63,12 +62,7 @@ pub(crate) fn unpack_blob(store: &Store, blob: &LayerBlob, chain: &Digest) -> Re
     }
     let label = format!("layer {}", blob.digest);
     let at = store.blobs().path(&blob.digest);
-    let file = match File::open(&at) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            return Err(shiplap_cache::Error::MissingBlob(blob.digest).into());
-        }
-        opened => opened.at("read", &at)?,
-    };
+    let file = store.blobs().open_file(&blob.digest)?;
     // The DiffID is checked; to check the blob's own digest too would hash everything once more.
     let tar = decompress(file).at("read", &at)?.0;
     let (step, _) = unpack_tar(store, tar, &label, Some(&blob.diff_id))?;

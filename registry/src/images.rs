@@ -7,10 +7,10 @@ use shiplap_cache::{Digest, ImageId, Store};
 use crate::tag::ReleaseTag;
 use crate::{Error, Image, PackOptions, Packed, Progress, Reference, Repository, Result};
 
-const RECORDS: &str = "image";
-const NAMES: &str = "image-name";
-const TAGS: &str = "tag";
-const MANIFESTS: &str = "manifest";
+pub(crate) const RECORDS: &str = "image";
+pub(crate) const NAMES: &str = "image-name";
+pub(crate) const TAGS: &str = "tag";
+pub(crate) const MANIFESTS: &str = "manifest";
 
 /// The images of a store.
 #[derive(Debug, Clone)]

@@ -18,6 +18,7 @@ mod annotate;
 pub mod archive;
 pub mod auth;
 mod client;
+mod collect;
 mod compress;
 mod error;
 #[doc(hidden)]
@@ -40,6 +41,7 @@ mod whole;
 
 pub use annotate::Annotations;
 pub use client::{Client, ClientOptions, Pulled, Pushed, install_tls};
+pub use collect::{Collector, Root, ServedPolicy};
 pub use compress::Compression;
 pub use error::{Error, RemoteError, Result, Trouble};
 pub use image::{History, Image};

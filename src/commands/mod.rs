@@ -5,6 +5,7 @@ pub mod completions;
 pub mod deploy;
 pub mod doctor;
 pub mod export;
+pub mod gc;
 pub mod images;
 pub mod import;
 pub mod init;
