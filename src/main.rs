@@ -11,6 +11,7 @@ mod output;
 mod plugin;
 mod progress;
 mod release_images;
+mod supply;
 mod table;
 mod warnings;
 

@@ -136,6 +136,14 @@ impl Images {
         Ok(self.store.name(MANIFESTS, &manifest.hex())?.and_then(|text| text.parse().ok()))
     }
 
+    /// The manifest that an image came with, if it came from a registry or a layout.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn manifest_of(&self, id: &ImageId) -> Result<Option<Digest>> {
+        crate::origin::manifest(&self.store, id)
+    }
+
     /// Tags a manifest. A release's tag is made if it is absent; the same digest again succeeds. Other tags move.
     ///
     /// # Errors
