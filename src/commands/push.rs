@@ -9,10 +9,11 @@ use crate::app::App;
 use crate::commands::build::packing::{CompressionKind, Packing};
 use crate::failure::{Failure, Kind, Result};
 use crate::output;
+use crate::supply::exchange;
 
 /// Push an image of the store to its registry
 ///
-/// Only what the registry lacks is sent. A release tag that stands for another image there is refused.
+/// Only what the registry lacks is sent. Documents that are attached to the image, and its signatures, go with it. A release tag that stands for another image there is refused.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The image, by a name or, with --as, by its id
@@ -38,7 +39,10 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
         None => Packing::plain(args.compression)?.pack(app, &images, &find(&images, &args.name)?)?.manifest.digest,
     };
     let target = args.other.as_ref().unwrap_or(&args.name);
-    let pushed = app.client().push(&images, &digest, target).await?;
+    let client = app.client();
+    let mut pushed = client.push(&images, &digest, target).await?;
+    pushed.sent +=
+        exchange::push_attached(&client, &images, target.repository(), &digest, &|text| app.note(text)).await?;
     app.progress.finish();
     if app.global.json {
         let report = serde_json::json!({"name": target.to_string(), "digest": pushed.digest, "sent": pushed.sent, "present": pushed.present});
