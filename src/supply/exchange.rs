@@ -6,6 +6,9 @@ use shiplap_registry::{Client, Images, Repository};
 
 use crate::failure::Result;
 
+/// The type of a config that is none.
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
 /// Pushes what is attached to an image and what the registry lacks of it. Returns the bytes that were sent.
 ///
 /// Documents are made for whoever wants them: a registry that does not take them is no reason to fail, and `tell` is told. A signature
@@ -58,9 +61,13 @@ pub async fn fetch_signatures(client: &Client, images: &Images, repository: &Rep
         client.pull_artifact(images, &repository.with_digest(theirs)).await?;
         images.merge_signatures(repository, image, &theirs)?;
     }
-    for bundle in client.referrers(repository, image, Some(BUNDLE)).await? {
-        client.pull_artifact(images, &repository.with_digest(bundle.digest)).await?;
-        images.keep_referrer(&bundle.digest)?;
+    for referrer in client.referrers(repository, image, None).await? {
+        // Under the fallback tag cosign's own client notes the type of the config, which says nothing.
+        let kind = referrer.artifact_type.as_deref();
+        if kind.is_none_or(|kind| kind == BUNDLE || kind == EMPTY) {
+            client.pull_artifact(images, &repository.with_digest(referrer.digest)).await?;
+            images.keep_referrer(&referrer.digest)?;
+        }
     }
     Ok(())
 }

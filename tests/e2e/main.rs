@@ -30,8 +30,10 @@ mod reuse_a_step;
 mod run_ahead;
 mod run_without_root;
 mod share_a_registry;
+mod sign_a_release;
 mod tutor_renders;
 mod use_the_terminal;
+mod what_is_in_an_image;
 
 /// A file that no `mod` line names is never compiled, and its tests never fail.
 #[test]
