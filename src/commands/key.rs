@@ -1,7 +1,7 @@
 //! `shiplap key`
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use shiplap_cache::durable::DurableFile;
@@ -57,9 +57,9 @@ pub fn run(_: &App, args: &Args) -> Result<ExitCode> {
 }
 
 /// Writes a file that is there whole or not at all, for its owner alone or for everybody.
-fn write(path: &PathBuf, text: &str, for_all: bool) -> Result<()> {
+fn write(path: &Path, text: &str, for_all: bool) -> Result<()> {
     let failed = |e: std::io::Error| Failure::new(Kind::Failed, format!("cannot write {}: {e}", path.display()));
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = DurableFile::new_in(folder).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     let file = if for_all { file.for_people().map_err(failed)? } else { file };

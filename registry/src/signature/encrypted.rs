@@ -79,7 +79,7 @@ pub(super) fn seal(key: &[u8], password: &[u8]) -> Result<Vec<u8>, KeyError> {
 fn cipher(password: &[u8], salt: &[u8], parameters: Parameters) -> Result<XSalsa20Poly1305, KeyError> {
     let bad = || KeyError::Encryption("its scrypt parameters make no sense".to_owned());
     let Parameters { n, r, p } = parameters;
-    if !n.is_power_of_two() || n < 2 || n > MOST.n || r > MOST.r || p > MOST.p {
+    if !n.is_power_of_two() || !(2..=MOST.n).contains(&n) || r > MOST.r || p > MOST.p {
         return Err(bad());
     }
     let log_n = u8::try_from(n.trailing_zeros()).map_err(|_| bad())?;
