@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use crate::contents::{Contents, Package, Source, System};
 use cyclonedx_bom::external_models::date_time::DateTime;
 use cyclonedx_bom::external_models::spdx::{SpdxExpression, SpdxIdentifier};
 use cyclonedx_bom::models::bom::SpecVersion;
@@ -15,9 +16,6 @@ use cyclonedx_bom::models::metadata::Metadata;
 use cyclonedx_bom::models::property::{Properties, Property};
 use cyclonedx_bom::models::tool::{Tool, Tools};
 use cyclonedx_bom::prelude::{Bom, NormalizedString, Purl, Validate};
-use shiplap_cache::Digest;
-
-use crate::contents::{Contents, Package, Source, System};
 
 /// The media type of the document, and its artifact type.
 pub const MEDIA_TYPE: &str = "application/vnd.cyclonedx+json";
@@ -27,8 +25,8 @@ pub const MEDIA_TYPE: &str = "application/vnd.cyclonedx+json";
 pub struct Subject<'a> {
     /// Its repository, without a tag: the same image under another tag has the same document.
     pub name: &'a str,
-    /// The digest of its manifest.
-    pub digest: &'a Digest,
+    /// What names it and no other: the digest of its manifest, or the store's own id where it was never packed.
+    pub digest: &'a str,
     /// When it was made, as its configuration says (RFC 3339).
     pub created: Option<&'a str>,
 }
@@ -76,11 +74,15 @@ pub fn cyclonedx(subject: &Subject<'_>, contents: &Contents) -> Result<Vec<u8>, 
 
 fn metadata(subject: &Subject<'_>) -> Metadata {
     let tool = Tool { version: Some(text(env!("CARGO_PKG_VERSION"))), ..Tool::new("Shiplap", "shiplap", "") };
-    let digest = subject.digest.to_string();
     Metadata {
         timestamp: subject.created.and_then(|time| DateTime::try_from(time.to_owned()).ok()),
         tools: Some(Tools::List(vec![tool])),
-        component: Some(Component::new(Classification::Container, subject.name, &digest, Some(digest.clone()))),
+        component: Some(Component::new(
+            Classification::Container,
+            subject.name,
+            subject.digest,
+            Some(subject.digest.to_owned()),
+        )),
         ..Metadata::default()
     }
 }
@@ -149,6 +151,7 @@ fn text(text: &str) -> NormalizedString {
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
+    use shiplap_cache::Digest;
 
     use super::*;
     use crate::contents::Manager;
@@ -168,7 +171,7 @@ mod tests {
     fn document(packages: Vec<Package>) -> Value {
         let system = Some(System { id: "debian".into(), version: Some("12".into()), name: Some("Debian 12".into()) });
         let contents = Contents { system, packages, not_read: Vec::new() };
-        let digest = Digest::of(b"image");
+        let digest = Digest::of(b"image").to_string();
         let subject = Subject { name: "campus/openedx", digest: &digest, created: Some("2026-11-21T10:00:00Z") };
         let bytes = cyclonedx(&subject, &contents).unwrap();
         assert_eq!(bytes, cyclonedx(&subject, &contents).unwrap(), "the same image makes the same bytes");

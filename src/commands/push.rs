@@ -41,6 +41,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let target = args.other.as_ref().unwrap_or(&args.name);
     let client = app.client();
     let mut pushed = client.push(&images, &digest, target).await?;
+    exchange::copy_signatures(&images, args.name.repository(), target.repository(), &digest)?;
     pushed.sent +=
         exchange::push_attached(&client, &images, target.repository(), &digest, &|text| app.note(text)).await?;
     app.progress.finish();

@@ -6,7 +6,7 @@ use serde::Serialize;
 use shiplap_cache::Digest;
 use shiplap_registry::Reference;
 
-use super::sign::manifest;
+use super::sign::manifests;
 use crate::app::App;
 use crate::failure::{Failure, Kind, Result};
 use crate::{output, table};
@@ -40,8 +40,11 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
         };
         client.referrers(repository, &digest, None).await?
     } else {
-        let digest = manifest(app, &images, &args.name)?;
-        images.referrers(&digest)?.into_iter().map(|attached| attached.manifest).collect()
+        let mut all = Vec::new();
+        for digest in manifests(&images, &args.name)? {
+            all.extend(images.referrers(&digest)?.into_iter().map(|attached| attached.manifest));
+        }
+        all
     };
     app.progress.finish();
     let all: Vec<Referrer> = all

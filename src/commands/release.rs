@@ -120,10 +120,11 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
         if let Err(why) = recipe.attach(&images, &wanted_documents, one, repository, &digest) {
             app.note(&format!("{image} has no bill of materials or no provenance: {why}"));
         }
+        let pushes = config.release.push.unwrap_or(settings.repository.registry().is_some());
         if let Some(key) = &sign_key {
-            images.sign(repository, &digest, key)?;
+            exchange::sign(pushes.then_some(&client), &images, repository, &digest, key).await?;
         }
-        if config.release.push.unwrap_or(settings.repository.registry().is_some()) {
+        if pushes {
             pushed_bytes += client.push(&images, &digest, &tagged).await?.sent;
             pushed_bytes +=
                 exchange::push_attached(&client, &images, repository, &digest, &|text| app.note(text)).await?;

@@ -3,13 +3,12 @@
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use shiplap_cache::Digest;
 use shiplap_manifests::Error;
 use shiplap_manifests::names::ImageName;
 use shiplap_registry::{Image, Images, Reference, Repository};
 
 use super::export::find;
-use super::sign::manifest;
+use super::sign::manifests;
 use crate::app::App;
 use crate::failure::{Failure, Kind, Result};
 use crate::output;
@@ -49,8 +48,8 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The image that is meant, where it is and the digest of its manifest.
-fn subject(app: &App, images: &Images, args: &Args) -> Result<(Image, Repository, Digest)> {
+/// The image that is meant, where it is and what names it.
+fn subject(app: &App, images: &Images, args: &Args) -> Result<(Image, Repository, String)> {
     let (name, version) = args.what.split_once('@').map_or((args.what.as_str(), None), |(n, v)| (n, Some(v)));
     let config = app.config()?;
     let Some((instance, _)) = config.as_ref().and_then(|config| config.instance(name).ok()) else {
@@ -58,8 +57,9 @@ fn subject(app: &App, images: &Images, args: &Args) -> Result<(Image, Repository
             return Err(Failure::new(Kind::Usage, format!("--image goes with an instance, and {name} is none")));
         }
         let name: Reference = args.what.parse()?;
-        let digest = manifest(app, images, &name)?;
-        return Ok((find(images, &name)?, name.repository().clone(), digest));
+        let image = find(images, &name)?;
+        let digest = manifests(images, &name)?.first().map_or_else(|| image.id().to_string(), ToString::to_string);
+        return Ok((image, name.repository().clone(), digest));
     };
     let history = app.history(images)?;
     let release = match version {
@@ -82,5 +82,5 @@ fn subject(app: &App, images: &Images, args: &Args) -> Result<(Image, Repository
     })?;
     let repository: Repository = one.reference.repository.to_string().parse()?;
     let image = find(images, &repository.with_digest(one.digest))?;
-    Ok((image, repository, one.digest))
+    Ok((image, repository, one.digest.to_string()))
 }

@@ -29,8 +29,16 @@ pub struct Args {
     push: bool,
 }
 
+/// The manifests that a name of the store stands for: one, but for an image that was never packed, or packed in several ways.
+pub fn manifests(images: &Images, name: &Reference) -> Result<Vec<Digest>> {
+    Ok(match images.tag_digest(name)? {
+        Some(digest) => vec![digest],
+        None => images.manifests_of(&find(images, name)?.id())?,
+    })
+}
+
 /// The manifest that a name of the store stands for; an image that has none is packed.
-pub fn manifest(app: &App, images: &Images, name: &Reference) -> Result<Digest> {
+fn manifest(app: &App, images: &Images, name: &Reference) -> Result<Digest> {
     Ok(match images.tag_digest(name)? {
         Some(digest) => digest,
         None => Packing::plain(None)?.pack(app, images, &find(images, name)?)?.manifest.digest,
@@ -42,9 +50,10 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let images = app.images()?;
     let digest = manifest(app, &images, &args.name)?;
     let repository = args.name.repository();
-    let signed = images.sign(repository, &digest, &key)?;
-    if args.push {
-        exchange::push_attached(&app.client(), &images, repository, &digest, &|text| app.note(text)).await?;
+    let client = args.push.then(|| app.client());
+    let signed = exchange::sign(client.as_ref(), &images, repository, &digest, &key).await?;
+    if let Some(client) = &client {
+        exchange::push_attached(client, &images, repository, &digest, &|text| app.note(text)).await?;
     }
     app.progress.finish();
     if app.global.json {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use shiplap_registry::Reference;
 
-use super::sign::manifest;
+use super::sign::manifests;
 use crate::app::App;
 use crate::failure::{Failure, Kind, Result};
 use crate::output;
@@ -41,7 +41,14 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
         exchange::fetch_signatures(&client, &images, repository, &digest).await?;
         digest
     } else {
-        manifest(app, &images, &args.name)?
+        // An image that was packed in several ways is signed in one of them.
+        let all = manifests(&images, &args.name)?;
+        let signed = all
+            .iter()
+            .find(|digest| images.verify_signature(repository, digest, &key).is_ok_and(|verdict| verdict.is_good()));
+        *signed.or(all.first()).ok_or_else(|| {
+            Failure::new(Kind::Refused, format!("{} was never packed, so nobody signed it", args.name.familiar()))
+        })?
     };
     app.progress.finish();
     let verdict = images.verify_signature(repository, &digest, &key)?;

@@ -60,7 +60,7 @@ impl Recipe {
     ) -> Result<()> {
         if wanted.sbom && images.referrers_of_type(manifest, sbom::MEDIA_TYPE)?.is_empty() {
             let artifact_type = sbom::MEDIA_TYPE.to_owned();
-            let bytes = bill_of_materials(images, &built.image, repository, manifest)?;
+            let bytes = bill_of_materials(images, &built.image, repository, &manifest.to_string())?;
             images.attach(manifest, &Artifact { artifact_type, bytes, ..Artifact::default() })?;
         }
         if let Some(detail) = wanted.provenance {
@@ -126,13 +126,8 @@ impl Recipe {
     }
 }
 
-/// The bill of materials of an image.
-pub fn bill_of_materials(
-    images: &Images,
-    image: &Image,
-    repository: &Repository,
-    manifest: &Digest,
-) -> Result<Vec<u8>> {
+/// The bill of materials of an image; `digest` names it.
+pub fn bill_of_materials(images: &Images, image: &Image, repository: &Repository, digest: &str) -> Result<Vec<u8>> {
     let contents = contents::read(images.store(), &image.layers).map_err(|error| match error {
         contents::ContentsError::Store(error) => error.into(),
         error => Failure::of(Kind::Store, &error),
@@ -141,6 +136,6 @@ pub fn bill_of_materials(
         tracing::warn!(path = record.path, "not in the bill of materials: {}", record.why);
     }
     let created = image.config.get("created").and_then(|created| created.as_str());
-    let subject = sbom::Subject { name: &repository.to_string(), digest: manifest, created };
+    let subject = sbom::Subject { name: &repository.to_string(), digest, created };
     sbom::cyclonedx(&subject, &contents).map_err(|error| Failure::of(Kind::Failed, &error))
 }

@@ -1,7 +1,7 @@
 //! What is attached to an image, and its signatures, on the way to a registry and from it.
 
 use shiplap_cache::Digest;
-use shiplap_registry::signature::{BUNDLE, signature_tag};
+use shiplap_registry::signature::{BUNDLE, PrivateKey, Signed, signature_tag};
 use shiplap_registry::{Client, Images, Repository};
 
 use crate::failure::Result;
@@ -52,6 +52,33 @@ async fn push_signatures(client: &Client, images: &Images, repository: &Reposito
         None => mine,
     };
     Ok(client.push(images, &all, &tag).await?.sent)
+}
+
+/// Signs an image, unless the store or its registry has a signature by the same key: on a machine that has neither image nor signatures a
+/// release would be signed again each time.
+pub async fn sign(
+    client: Option<&Client>,
+    images: &Images,
+    repository: &Repository,
+    image: &Digest,
+    key: &PrivateKey,
+) -> Result<Signed> {
+    if let Some(client) = client
+        && !images.verify_signature(repository, image, &key.public())?.is_good()
+    {
+        fetch_signatures(client, images, repository, image).await?;
+    }
+    Ok(images.sign(repository, image, key)?)
+}
+
+/// Takes the signatures of an image along to another repository.
+pub fn copy_signatures(images: &Images, from: &Repository, to: &Repository, image: &Digest) -> Result<()> {
+    if from != to
+        && let Some(signatures) = images.tag_digest(&from.tagged(&signature_tag(image))?)?
+    {
+        images.merge_signatures(to, image, &signatures)?;
+    }
+    Ok(())
 }
 
 /// Fetches the signatures of an image that its registry has.

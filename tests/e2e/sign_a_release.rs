@@ -183,6 +183,30 @@ fn signatures_that_the_store_lacks_are_fetched_from_the_registry() {
     home.run(["deploy", "campus", "1.0.0", "--verify-key", "mine.pub"]).ends_with(3).says("could not be asked");
 }
 
+#[test]
+fn signatures_go_along_under_another_name_and_are_made_once_for_all_machines() {
+    let registry = Registry::start();
+    let (home, there) = (Home::with_base(), Home::new());
+    home.build("app:1", "FROM base:1\nRUN echo hello >/greeting\n", &[]);
+    keys(&home, &["mine"]);
+    home.run(["verify-signature", "app:1", "--key", "mine.pub"]).ends_with(3).says("never packed");
+    home.run(["sign", "app:1", "--key", "mine.key"]).ok();
+    let name = registry.name("campus/openedx:1");
+    home.run(["push", "app:1", "--as", &name]).ok();
+    for file in ["mine.key", "mine.pub"] {
+        std::fs::copy(home.work().join(file), there.work().join(file)).unwrap();
+    }
+    let verify = || there.json(&["verify-signature", "--remote", &name, "--key", "mine.pub"])["verdict"].clone();
+    let before = verify();
+    assert_eq!(before["good"].as_array().unwrap().len(), 2, "{before}");
+    // A machine that never saw the signatures finds them before it signs.
+    let fresh = Home::new();
+    std::fs::copy(home.work().join("mine.key"), fresh.work().join("mine.key")).unwrap();
+    fresh.run(["pull", &name]).ok();
+    fresh.run(["sign", &name, "--key", "mine.key", "--push"]).ok().says("was signed already");
+    assert_eq!(verify(), before);
+}
+
 /// The folder that `scripts/verifiers` made; a test that needs it ends without it, and says so.
 fn verifiers() -> Option<PathBuf> {
     let folder = std::env::var_os("SHIPLAP_TEST_VERIFIERS").map(PathBuf::from);

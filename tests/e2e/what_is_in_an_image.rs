@@ -57,6 +57,10 @@ fn the_packages_of_an_image_are_listed_with_versions_and_licences() {
         purls,
         ["pkg:deb/debian/libc6@2.36-9?arch=amd64&distro=debian-12", "pkg:pypi/xblock@4.0.0", "pkg:npm/react@17.0.2"]
     );
+    // It was never packed, so only the store has a name for it.
+    let id = &home.json(&["images"])[0]["id"];
+    assert!(id.is_string());
+    assert_eq!(&document["metadata"]["component"]["version"], id);
     assert_eq!(document["components"][2]["licenses"][0]["license"]["id"], "Apache-2.0");
     home.run(["sbom", "none:1"]).ends_with(4).says("none:1");
     home.run(["sbom", "app:1", "--image", "x"]).ends_with(2).says("--image");
