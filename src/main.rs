@@ -12,6 +12,7 @@ mod plugin;
 mod progress;
 mod registries;
 mod release_images;
+mod supply;
 mod table;
 mod warnings;
 

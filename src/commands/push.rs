@@ -11,10 +11,11 @@ use crate::app::App;
 use crate::commands::build::packing::{CompressionKind, Packing};
 use crate::failure::{Failure, Kind, Result};
 use crate::output;
+use crate::supply::exchange;
 
 /// Push an image of the store to its registry
 ///
-/// Only what the registry lacks is sent. A release tag that stands for another image there is refused.
+/// Only what the registry lacks is sent. Documents that are attached to the image, and its signatures, go with it. A release tag that stands for another image there is refused.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The image, by a name or, with --as, by its id
@@ -57,7 +58,10 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
             None => Packing::plain(args.compression)?.pack(app, &images, &find(&images, &name)?)?.manifest.digest,
         };
         let target = args.other.clone().unwrap_or(name);
-        let pushed = client.push(&images, &digest, &target).await?;
+        let mut pushed = client.push(&images, &digest, &target).await?;
+        exchange::copy_signatures(&images, args.name.repository(), target.repository(), &digest)?;
+        pushed.sent +=
+            exchange::push_attached(&client, &images, target.repository(), &digest, &|text| app.note(text)).await?;
         done.push((target, pushed));
     }
     app.progress.finish();
