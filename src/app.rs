@@ -142,8 +142,17 @@ impl App {
 
     /// The images of the store.
     pub fn images(&self) -> Result<Images> {
+        self.images_of(Store::open)
+    }
+
+    /// The images of the store for a command that never ends, beside which space must be taken back.
+    pub fn images_as_service(&self) -> Result<Images> {
+        self.images_of(Store::open_as_service)
+    }
+
+    fn images_of(&self, open: impl Fn(&Path) -> Result<Store, shiplap_cache::Error>) -> Result<Images> {
         let home = self.home()?;
-        let store = Store::open(&home).map_err(|error| match error {
+        let store = open(&home).map_err(|error| match error {
             error @ shiplap_cache::Error::Io { .. } => {
                 let failure = Failure::of(Kind::Store, &error);
                 if failure.has_hint() {
