@@ -12,6 +12,7 @@ use shiplap_cache::collect::{Need, Needs, OnDisk, ServedEntry, Stale};
 use shiplap_cache::{Digest, ImageId, LayerId};
 
 use crate::images::{MANIFESTS, NAMES, RECORDS, TAGS};
+use crate::referrers::REFERRERS;
 use crate::{Error, Images, Result, media, origin, whole};
 
 /// The space of names that says which manifests are about which: `<hex of the subject>/<hex of the manifest>`.
