@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use shiplap_manifests::Error;
+use shiplap_cache::Digest;
 use shiplap_manifests::names::ImageName;
+use shiplap_manifests::{Error, sbom};
 use shiplap_registry::{Image, Images, Reference, Repository};
 
 use super::export::find;
@@ -17,6 +18,7 @@ use crate::supply::documents::bill_of_materials;
 /// Print what is in an image, as a bill of materials
 ///
 /// Tells of the packages of Debian, Alpine, Python and npm with their versions, licences and sources. The same image makes the same bytes.
+/// Where the layers of an old release are gone, it prints what was attached to the image when it was released.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// An image of the store, or an instance of shiplap.toml for its newest release
@@ -38,18 +40,40 @@ enum Format {
     CyclonedxJson,
 }
 
+/// What a bill of materials is asked of.
+struct Subject {
+    repository: Repository,
+    manifest: Option<Digest>,
+    /// Of an old release the blobs may be all that is left.
+    image: Result<Image>,
+}
+
 pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let images = app.images()?;
-    let (image, repository, digest) = subject(app, &images, args)?;
     let Format::CyclonedxJson = args.format;
-    let bytes = bill_of_materials(&images, &image, &repository, &digest)?;
+    let Subject { repository, manifest, image } = subject(app, &images, args)?;
+    let made = image.and_then(|image| {
+        let digest = manifest.map_or_else(|| image.id().to_string(), |manifest| manifest.to_string());
+        bill_of_materials(&images, &image, &repository, &digest)
+    });
+    let bytes = match (made, manifest) {
+        (Ok(bytes), _) => bytes,
+        (Err(error), Some(manifest)) => attached(&images, &manifest)?.ok_or(error)?,
+        (Err(error), None) => return Err(error),
+    };
     app.progress.finish();
-    output::line(&String::from_utf8_lossy(&bytes));
+    output::line(String::from_utf8_lossy(&bytes).trim_end());
     Ok(ExitCode::SUCCESS)
 }
 
-/// The image that is meant, where it is and what names it.
-fn subject(app: &App, images: &Images, args: &Args) -> Result<(Image, Repository, String)> {
+/// The document that was attached when the image was released or built.
+fn attached(images: &Images, manifest: &Digest) -> Result<Option<Vec<u8>>> {
+    let documents = images.referrers_of_type(manifest, sbom::MEDIA_TYPE)?;
+    let blob = documents.first().and_then(|document| document.blobs.first());
+    Ok(blob.map(|blob| images.store().blobs().read(&blob.digest)).transpose()?)
+}
+
+fn subject(app: &App, images: &Images, args: &Args) -> Result<Subject> {
     let (name, version) = args.what.split_once('@').map_or((args.what.as_str(), None), |(n, v)| (n, Some(v)));
     let config = app.config()?;
     let Some((instance, _)) = config.as_ref().and_then(|config| config.instance(name).ok()) else {
@@ -57,9 +81,12 @@ fn subject(app: &App, images: &Images, args: &Args) -> Result<(Image, Repository
             return Err(Failure::new(Kind::Usage, format!("--image goes with an instance, and {name} is none")));
         }
         let name: Reference = args.what.parse()?;
-        let image = find(images, &name)?;
-        let digest = manifests(images, &name)?.first().map_or_else(|| image.id().to_string(), ToString::to_string);
-        return Ok((image, name.repository().clone(), digest));
+        let image = find(images, &name);
+        let packed = match &image {
+            Ok(_) => manifests(images, &name)?.first().copied(),
+            Err(_) => images.tag_digest(&name)?,
+        };
+        return Ok(Subject { repository: name.repository().clone(), manifest: packed, image });
     };
     let history = app.history(images)?;
     let release = match version {
@@ -81,6 +108,6 @@ fn subject(app: &App, images: &Images, args: &Args) -> Result<(Image, Repository
             .hint(format!("--image names one of {}", names.join(", ")))
     })?;
     let repository: Repository = one.reference.repository.to_string().parse()?;
-    let image = find(images, &repository.with_digest(one.digest))?;
-    Ok((image, repository, one.digest.to_string()))
+    let image = find(images, &repository.with_digest(one.digest));
+    Ok(Subject { repository, manifest: Some(one.digest), image })
 }

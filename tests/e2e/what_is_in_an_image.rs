@@ -134,6 +134,14 @@ fn a_release_has_documents_unless_that_is_turned_off() {
     let of_release = home.run(["sbom", "campus@1.0.0", "--image", "openedx"]).ok();
     assert_eq!(of_release.json()["metadata"]["component"]["name"], "docker.io/campus/openedx");
 
+    // Of an old release the blobs may be all that is left, and the document among them.
+    let database = rusqlite::Connection::open(home.store().join("cache.db")).unwrap();
+    assert!(database.execute("DELETE FROM names WHERE space IN ('manifest', 'image', 'image-name')", []).unwrap() > 0);
+    for what in [&["sbom", "campus@1.0.0", "--image", "openedx"][..], &["sbom", &name]] {
+        assert_eq!(home.run(what).ok().out.trim(), of_release.out.trim());
+    }
+    home.import_base("base:1");
+
     let toml = std::fs::read_to_string(home.work().join("shiplap.toml")).unwrap();
     home.write("shiplap.toml", format!("[release]\nsbom = false\nprovenance = false\n{toml}"));
     let tag = format!("1.1.0-g{}", &site.edit("blue")[..12]);
