@@ -15,9 +15,6 @@ use crate::images::{MANIFESTS, NAMES, RECORDS, TAGS};
 use crate::referrers::REFERRERS;
 use crate::{Error, Images, Result, media, origin, whole};
 
-/// The space of names that says which manifests are about which: `<hex of the subject>/<hex of the manifest>`.
-pub(crate) const REFERRERS: &str = "referrer";
-
 /// What may go of the repositories that are served.
 #[derive(Debug, Clone, Copy)]
 pub struct ServedPolicy {
