@@ -54,7 +54,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
 async fn serve(app: &App, flags: &Flags) -> Result<ExitCode> {
     flags.check()?;
     raise_file_limit();
-    let images = app.images()?;
+    let images = app.images_as_service()?;
     let home = images.store().home().to_owned();
     let server = Server::new(images, flags.server()?);
     log::begin(flags.log_format);

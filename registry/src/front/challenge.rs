@@ -62,6 +62,12 @@ pub(super) fn denied(
     }
 }
 
+/// What is answered to who asks by a strange name where nobody logs in.
+pub(super) fn elsewhere() -> Response {
+    let message = "without login this registry answers to localhost and 127.0.0.1 alone; `shiplap serve --url` names another name";
+    Fault::new(code::DENIED, message).into_response()
+}
+
 fn unauthorized(message: &str, challenge: String) -> Response {
     let fault = Fault::new(code::UNAUTHORIZED, message).status(StatusCode::UNAUTHORIZED);
     fault.header(header::WWW_AUTHENTICATE, challenge).into_response()

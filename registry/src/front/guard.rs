@@ -40,8 +40,13 @@ pub(super) fn needs(method: &Method, route: &Route) -> Result<Vec<Scope>, Fault>
 
 /// The middleware.
 pub(super) async fn guard(State(front): State<Front>, mut request: Request, next: Next) -> Response {
-    let Some(auth) = &front.0.auth else { return next.run(request).await };
     let trust = &front.0.trust;
+    let Some(auth) = &front.0.auth else {
+        if !trust.is_asked_here(request.uri(), request.headers()) {
+            return challenge::elsewhere();
+        }
+        return next.run(request).await;
+    };
     let remote = trust.remote(request.headers(), request.extensions());
     let url = trust.url(request.uri(), request.headers(), request.extensions());
     let route = Route::parse(request.uri().path());

@@ -235,7 +235,12 @@ fn open(images: &Images, login: LoginOptions, limits: &Limits, watched: &mut Vec
 
 /// What people and Prometheus read is for those who may list the repositories.
 async fn listing_only(State(front): State<Front>, request: Request, next: Next) -> Response {
-    let Some(auth) = &front.0.auth else { return next.run(request).await };
+    let Some(auth) = &front.0.auth else {
+        if !front.0.trust.is_asked_here(request.uri(), request.headers()) {
+            return challenge::elsewhere();
+        }
+        return next.run(request).await;
+    };
     let remote = front.0.trust.remote(request.headers(), request.extensions());
     let login = match auth.login(request.headers(), remote).await {
         Ok(login) => login,

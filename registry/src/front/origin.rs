@@ -39,14 +39,36 @@ impl Trust {
         let tls = extensions.get::<Peer>().is_some_and(|peer| peer.tls);
         let forwarded = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
         let scheme = if tls || (self.proxy && forwarded) { "https" } else { "http" };
-        // HTTP/2 has the host in the request's target.
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.or(uri.authority().map(|authority| authority.as_str()));
+        let host = host(uri, headers);
         // It goes into a quoted string, and back to who sent it.
         let plain =
             |host: &&str| !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(c));
         format!("{scheme}://{}", host.filter(plain).unwrap_or("localhost"))
     }
+}
+
+impl Trust {
+    /// Whether the server is asked by a name of this machine, or by its own. Without login nothing else says that a browser was not led here by a page
+    /// of the web, whose name may lead to 127.0.0.1 all of a sudden (DNS rebinding).
+    pub fn is_asked_here(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        let Some(host) = host(uri, headers) else { return true };
+        if self.url.as_ref().is_some_and(|url| url.split_once("://").is_some_and(|(_, own)| own == host)) {
+            return true;
+        }
+        let name = match host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => host.split(':').next().unwrap_or_default(),
+        };
+        name == "localhost"
+            || name.ends_with(".localhost")
+            || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+/// The host that a request is for. HTTP/2 has it in the request's target.
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    host.or(uri.authority().map(|authority| authority.as_str()))
 }
 
 #[cfg(test)]

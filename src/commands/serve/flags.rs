@@ -110,6 +110,11 @@ impl Flags {
     /// Refuses what would be open to everybody, or would do something else than it says.
     pub fn check(&self) -> Result<()> {
         let wrong = |message: &str, hint: &str| Err(Failure::new(Kind::Usage, message).hint(hint));
+        for (flag, time) in [("--header-timeout", self.header_timeout), ("--body-timeout", self.body_timeout)] {
+            if time.0.is_zero() {
+                return wrong(&format!("{flag} 0s leaves nobody the time to say anything"), "as in 30s or 2m");
+            }
+        }
         if self.access.is_some() && self.htpasswd.is_none() {
             return wrong(
                 "--access says what users may do, and there are none",

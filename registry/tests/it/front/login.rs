@@ -2,8 +2,9 @@
 
 use reqwest::{Method, StatusCode};
 use shiplap_cache::Digest;
+use shiplap_registry::front::FrontOptions;
 
-use super::lab::{ADA, BOB, challenge, closed, closed_with, open, outcome, status, write_passwords};
+use super::lab::{ADA, BOB, Lab, challenge, closed, closed_with, open, outcome, status, write_passwords};
 
 const ACCESS: &str = "[users]\nada = [\"repository:campus/*:pull,push,delete\", \"registry:catalog:*\"]\nbob = [\"repository:campus/*:pull\"]\n";
 
@@ -16,6 +17,31 @@ async fn without_login_everybody_may_do_everything() {
     assert_eq!(status(lab.get("/v2/_catalog")).await, 200);
     assert_eq!(status(lab.request(Method::DELETE, &format!("/v2/a/b/blobs/{digest}"))).await, 202);
     assert_eq!(status(lab.get("/v2/token")).await, 404);
+}
+
+/// A page of the web whose name leads to 127.0.0.1 all of a sudden would otherwise read and delete with its reader's browser (DNS rebinding).
+#[tokio::test]
+async fn without_login_it_answers_to_names_of_this_machine_alone() {
+    let lab = open().await;
+    for (host, expected) in [
+        ("localhost", 200),
+        ("127.0.0.1:5000", 200),
+        ("127.9.9.9", 200),
+        ("[::1]:5000", 200),
+        ("registry.localhost", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost.evil.example:80", 403),
+    ] {
+        for path in ["/v2/", "/"] {
+            assert_eq!(status(lab.get(path).header("host", host)).await, expected, "{host} {path}");
+        }
+        assert_eq!(status(lab.get("/healthz").header("host", host)).await, 200);
+    }
+    let named = Some("http://registry.example.org:5000".to_owned());
+    let lab = Lab::start(tempfile::tempdir().unwrap(), FrontOptions { url: named, ..FrontOptions::default() }).await;
+    assert_eq!(status(lab.get("/v2/").header("host", "registry.example.org:5000")).await, 200);
+    assert_eq!(status(lab.get("/v2/").header("host", "evil.example")).await, 403);
 }
 
 #[tokio::test]
@@ -63,7 +89,7 @@ async fn what_is_no_endpoint_goes_no_further_whoever_asks() {
     let lab = closed("").await;
     for path in ["/v2/a/../b/tags/list", "/v2/a/%2e%2e/tags/list", "/v2/x", "/v1/", "/v2/a/tags/list/"] {
         // As it is, without the client putting it in order.
-        let answer = raw(&lab, &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
+        let answer = raw(&lab, &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")).await;
         assert!(answer.starts_with("HTTP/1.1 4") && !answer.starts_with("HTTP/1.1 401"), "{path}: {answer}");
     }
 }
@@ -136,7 +162,7 @@ async fn behind_a_proxy_the_realm_is_what_the_client_sees() {
 }
 
 /// Sends bytes as they are and reads until the server closes.
-async fn raw(lab: &super::lab::Lab, request: &str) -> String {
+async fn raw(lab: &Lab, request: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = lab.raw().await;
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -31,7 +31,7 @@ async fn until_the_end(mut stream: TcpStream) -> String {
 async fn trickle(mut stream: TcpStream, byte: u8) {
     let send = async {
         while stream.write_all(&[byte]).await.is_ok() {
-            tokio::time::sleep(SHORT / 8).await
+            tokio::time::sleep(SHORT / 8).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(30), send).await.expect("the server does not hang up");
@@ -65,8 +65,9 @@ async fn a_body_that_trickles_is_cut_off() {
     let lab = lab(|limits| limits.patience = SHORT).await;
     let mut stream = lab.raw().await;
     let digest = Digest::of(b"x");
-    let head =
-        format!("POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n");
+    let head = format!(
+        "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     trickle(stream, b'a').await;
     assert_eq!(status(lab.get(&format!("/v2/a/blobs/{digest}"))).await, 404);
@@ -80,7 +81,7 @@ async fn who_does_not_read_is_cut_off() {
     let digest = Digest::of(&blob);
     assert_eq!(status(lab.push("a", blob)).await, 201);
     let mut stream = lab.raw().await;
-    stream.write_all(format!("GET /v2/a/blobs/{digest} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+    stream.write_all(format!("GET /v2/a/blobs/{digest} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
     let mut first = [0];
     stream.read_exact(&mut first).await.unwrap();
     lab.until(|| async {
@@ -99,7 +100,7 @@ async fn a_slow_client_that_goes_on_is_served_to_the_end() {
     let digest = Digest::of(body.as_bytes());
     let mut stream = lab.raw().await;
     let head = format!(
-        "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -135,7 +136,7 @@ async fn one_request_too_many_is_told_to_come_back_and_health_is_answered() {
     let lab = lab(|limits| (limits.requests, limits.turn) = (1, Duration::from_millis(10))).await;
     let mut first = lab.raw().await;
     let head = format!(
-        "POST /v2/a/blobs/uploads/?digest={} HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n",
+        "POST /v2/a/blobs/uploads/?digest={} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\n",
         Digest::of(b"12345")
     );
     first.write_all(head.as_bytes()).await.unwrap();
@@ -154,7 +155,7 @@ async fn one_request_too_many_is_told_to_come_back_and_health_is_answered() {
 async fn a_connection_too_many_waits_for_another_to_end() {
     let lab = lab(|limits| limits.connections = 1).await;
     let mut first = lab.raw().await;
-    let ask = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+    let ask = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let mut answer = [0; 12];
     first.write_all(ask).await.unwrap();
     first.read_exact(&mut answer).await.unwrap();

@@ -15,7 +15,7 @@ async fn download(lab: &Lab, size: usize) -> (TcpStream, Vec<u8>) {
     let digest = Digest::of(&blob);
     assert_eq!(status(lab.push("a", blob)).await, 201);
     let mut stream = lab.raw().await;
-    let ask = format!("GET /v2/a/blobs/{digest} HTTP/1.1\r\nhost: x\r\n\r\n");
+    let ask = format!("GET /v2/a/blobs/{digest} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     stream.write_all(ask.as_bytes()).await.unwrap();
     let mut begun = vec![0; 1000];
     stream.read_exact(&mut begun).await.unwrap();

@@ -44,7 +44,7 @@ async fn plain_http_on_a_port_with_tls_is_hung_up_on() {
     let options = FrontOptions { tls: Some(certificate.files.clone()), limits: limits(), ..FrontOptions::default() };
     let mut lab = Lab::start(dir, options).await;
     let mut stream = lab.raw().await;
-    stream.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /v2/ HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP"));
