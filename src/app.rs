@@ -9,11 +9,10 @@ use shiplap_builder::build::Builder;
 use shiplap_builder::sandbox::{self, Cancel, Sandbox};
 use shiplap_cache::Store;
 use shiplap_manifests::{Config, History};
-use shiplap_registry::{Client, ClientOptions, Images, auth::Credentials};
+use shiplap_registry::{Client, Images};
 
 use crate::cli::{Cli, Command, Global};
 use crate::commands;
-use crate::docker_config;
 use crate::failure::{Failure, Kind, Result};
 use crate::plugin::Docker;
 use crate::progress::Progress;
@@ -103,6 +102,11 @@ impl App {
             Command::Verify(args) => commands::verify::run(self, args).await,
             Command::Gc(args) => commands::gc::run(self, args),
             Command::Release(args) => commands::release::run(self, args).await,
+            Command::VerifySignature(args) => commands::verify_signature::run(self, args).await,
+            Command::Sign(args) => commands::sign::run(self, args).await,
+            Command::Key(args) => commands::key::run(self, args),
+            Command::Sbom(args) => commands::sbom::run(self, args),
+            Command::Referrers(args) => commands::referrers::run(self, args).await,
             Command::Releases(args) => commands::releases::run(self, args),
             Command::Deploy(args) => commands::deploy::run(self, args),
             Command::Rollback(args) => commands::rollback::run(self, args),
@@ -115,6 +119,7 @@ impl App {
             Command::Push(args) => commands::push::run(self, args).await,
             Command::Pull(args) => commands::pull::run(self, args).await,
             Command::Serve(args) => commands::serve::run(self, args).await,
+            Command::Copy(args) => commands::copy::run(self, args).await,
             Command::Doctor(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),
         }
     }
@@ -142,15 +147,15 @@ impl App {
 
     /// The images of the store.
     pub fn images(&self) -> Result<Images> {
-        self.images_of(Store::open)
+        self.open(Store::open)
     }
 
-    /// The images of the store for a command that never ends, beside which space must be taken back.
+    /// The images of the store, for a process that never ends.
     pub fn images_as_service(&self) -> Result<Images> {
-        self.images_of(Store::open_as_service)
+        self.open(Store::open_as_service)
     }
 
-    fn images_of(&self, open: impl Fn(&Path) -> Result<Store, shiplap_cache::Error>) -> Result<Images> {
+    fn open(&self, open: fn(&Path) -> std::result::Result<Store, shiplap_cache::Error>) -> Result<Images> {
         let home = self.home()?;
         let store = open(&home).map_err(|error| match error {
             error @ shiplap_cache::Error::Io { .. } => {
@@ -171,11 +176,9 @@ impl App {
         Ok(History::open(images.store().home(), images.store().blobs().clone())?)
     }
 
-    /// A client for registries, with Docker's credentials.
+    /// A client for registries, as the command line and the environment want it.
     pub fn client(&self) -> Client {
-        let credentials =
-            docker_config::path().map_or_else(Credentials::anonymous, |file| Credentials::from_file(&file));
-        Client::new(ClientOptions { credentials, progress: self.progress.clone(), ..ClientOptions::default() })
+        self.global.registries.client(self.progress.clone())
     }
 
     /// A builder over the store.

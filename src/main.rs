@@ -10,7 +10,9 @@ mod names;
 mod output;
 mod plugin;
 mod progress;
+mod registries;
 mod release_images;
+mod supply;
 mod table;
 mod warnings;
 

@@ -17,6 +17,7 @@ pub fn kind_of(error: &Error) -> Kind {
         | Error::NothingEarlier { .. }
         | Error::NotDeployedBefore { .. } => Kind::Missing,
         Error::Image { problem: ImageProblem::Missing | ImageProblem::OtherDigest(_), .. } => Kind::Missing,
+        Error::Image { problem: ImageProblem::NotSigned(_), .. } => Kind::Refused,
         Error::Image { problem: ImageProblem::Incomplete(_) | ImageProblem::Unknown(_), .. } => Kind::Store,
         Error::DirtyTree { .. }
         | Error::VersionTaken { .. }

@@ -79,16 +79,21 @@ pub fn release_image(name: &ImageName, reference: Reference, packed: &Packed, bu
 }
 
 /// What went into an image, for the record.
-pub fn inputs(built: &Built, settings: &Image) -> ImageInputs {
+pub fn inputs(images: &Images, built: &Built, settings: &Image) -> Result<ImageInputs> {
     let inputs = &built.inputs;
-    ImageInputs {
+    let mut base_images = std::collections::BTreeMap::new();
+    for (name, id) in &inputs.images {
+        base_images.extend(images.manifest_of(id)?.map(|digest| (name.clone(), digest)));
+    }
+    let files = inputs.http.iter().map(|(url, digest)| (url.clone(), digest.to_string()));
+    Ok(ImageInputs {
         dockerfile: Some(inputs.dockerfile),
         target: settings.target.clone(),
-        base_images: Default::default(),
+        base_images,
         contexts: inputs.contexts.clone(),
-        sources: inputs.git.clone(),
+        sources: inputs.git.clone().into_iter().chain(files).collect(),
         facts: inputs.images.iter().map(|(name, id)| (format!("image {name}"), id.to_string())).collect(),
-    }
+    })
 }
 
 /// Looks images up in the store.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use error::{ConfigError, suggest};
 
 use crate::names::{ImageName, InstanceName, Repository};
+use crate::provenance::Detail;
 
 /// The name of the file.
 pub const FILE_NAME: &str = "shiplap.toml";
@@ -116,11 +117,44 @@ pub enum Compression {
 }
 
 /// `[release]`: what a release does.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct ReleaseSection {
     /// Whether a release pushes its images. Left out: yes for each image whose repository names a registry.
     pub push: Option<bool>,
+    /// Whether a bill of materials is attached to each image.
+    pub sbom: bool,
+    /// Whether provenance is attached to each image: `true`, `false` or `"max"`.
+    pub provenance: Provenance,
+    /// The private key that signs each image, relative to the folder of the file. Its password is in `COSIGN_PASSWORD`, never here.
+    pub sign_key: Option<PathBuf>,
+}
+
+impl Default for ReleaseSection {
+    fn default() -> Self {
+        Self { push: None, sbom: true, provenance: Provenance::Made(true), sign_key: None }
+    }
+}
+
+/// Whether provenance is made, and how much it tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected true, false, \"min\" or \"max\"")]
+pub enum Provenance {
+    /// With what the image was made from, or not at all.
+    Made(bool),
+    /// With so much.
+    With(Detail),
+}
+
+impl Provenance {
+    /// How much is told; none where nothing is made.
+    pub fn detail(self) -> Option<Detail> {
+        match self {
+            Self::Made(false) => None,
+            Self::Made(true) => Some(Detail::Min),
+            Self::With(detail) => Some(detail),
+        }
+    }
 }
 
 /// `[gc]`: what may be removed from the store. What a release, a tag, a name or a deploy target needs never is.
@@ -174,6 +208,8 @@ impl From<Size> for String {
 pub struct Instance {
     /// The root of the Tutor project, relative to the folder of the file.
     pub tutor_root: Option<PathBuf>,
+    /// The public key that every image must be signed by before it is deployed or gone back to, relative to the folder of the file.
+    pub verify_key: Option<PathBuf>,
     /// The images; a release is all of them.
     #[serde(default)]
     pub image: BTreeMap<ImageName, Image>,

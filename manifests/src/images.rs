@@ -18,6 +18,9 @@ pub enum ImageProblem {
     /// The manifest is there, and something that it names is not, or is damaged.
     #[error("is not whole: {0}")]
     Incomplete(String),
+    /// It is not signed by the key that is asked for.
+    #[error("is not signed by the key that is asked for: {0}")]
+    NotSigned(String),
     /// The place could not be asked. Not to know is no reason to go on.
     #[error("could not be looked up: {0}")]
     Unknown(String),

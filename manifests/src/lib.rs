@@ -12,6 +12,7 @@
 
 pub mod canonical;
 pub mod config;
+pub mod contents;
 pub mod deploy;
 pub mod deployment;
 pub mod draft;
@@ -21,8 +22,10 @@ pub mod history;
 pub mod images;
 pub mod names;
 pub mod observer;
+pub mod provenance;
 pub mod release;
 pub mod rollback;
+pub mod sbom;
 pub mod status;
 pub mod target;
 pub mod version;

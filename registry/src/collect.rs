@@ -12,10 +12,8 @@ use shiplap_cache::collect::{Need, Needs, OnDisk, ServedEntry, Stale};
 use shiplap_cache::{Digest, ImageId, LayerId};
 
 use crate::images::{MANIFESTS, NAMES, RECORDS, TAGS};
+use crate::referrers::REFERRERS;
 use crate::{Error, Images, Result, media, origin, whole};
-
-/// The space of names that says which manifests are about which: `<hex of the subject>/<hex of the manifest>`.
-pub(crate) const REFERRERS: &str = "referrer";
 
 /// What may go of the repositories that are served.
 #[derive(Debug, Clone, Copy)]
@@ -125,7 +123,8 @@ impl Collector {
             marked.insert(repository, of_repository.blobs.keys().copied().collect());
             needs.extend(of_repository);
         }
-        let young = now() - seconds(self.policy.grace);
+        // A link is not renewed each time that it is asked for.
+        let young = now() - seconds(self.policy.grace) - shiplap_cache::LINK_REST;
         for link in served.links {
             let used = marked.get(link.repository.as_str()).is_some_and(|blobs| blobs.contains(&link.digest));
             if used || link.linked > young {

@@ -28,6 +28,9 @@ pub enum Error {
     /// The name or its registry's credentials cannot be used.
     #[error(transparent)]
     Auth(#[from] crate::auth::AuthError),
+    /// A key cannot sign.
+    #[error("the image cannot be signed: {0}")]
+    Signing(#[source] crate::signature::KeyError),
     /// A release tag stands for another image already.
     #[error(
         "{reference} exists and is {existing}, not {wanted}: a release tag never moves; release under a new version"

@@ -180,6 +180,24 @@ impl Images {
         Ok(self.store.name(MANIFESTS, &manifest.hex())?.and_then(|text| text.parse().ok()))
     }
 
+    /// The manifest that an image came with, if it came from a registry or a layout.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn manifest_of(&self, id: &ImageId) -> Result<Option<Digest>> {
+        crate::origin::manifest(&self.store, id)
+    }
+
+    /// The manifests that an image was packed as, or came with, sorted. More than one where it was packed in several ways.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn manifests_of(&self, id: &ImageId) -> Result<Vec<Digest>> {
+        let id = id.hex();
+        let all = self.store.names(MANIFESTS)?.into_iter().filter(|(_, image)| *image == id);
+        Ok(all.filter_map(|(hex, _)| format!("sha256:{hex}").parse().ok()).collect())
+    }
+
     /// Tags a manifest. A release's tag is made if it is absent; the same digest again succeeds. Other tags move.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! - [`tarball`] turns a layer directory into a tar with the same bytes on every machine, [`unpack`] turns a tar from
 //!   anywhere into a layer, and never writes outside of it.
 //! - [`Images`] is what the local store knows: images before and after they are packed, their names and tags.
+//! - [`signature`] signs images as cosign does, and says whether they are signed; what is attached to an image is in [`Images::referrers`].
 //! - [`Client`] pulls and pushes; [`archive`] imports and exports files; [`server`] is a registry over the store.
 //!
 //! Nothing here prints or reads the environment; progress goes to a [`Progress`].
@@ -32,7 +33,9 @@ mod pack;
 mod platform;
 mod progress;
 mod reference;
+mod referrers;
 pub mod server;
+pub mod signature;
 pub mod tag;
 pub mod tarball;
 pub mod unpack;
@@ -51,4 +54,5 @@ pub use pack::{PackOptions, Packed, clamped};
 pub use platform::{Platform, PlatformError};
 pub use progress::{Event, NoProgress, Progress};
 pub use reference::{Reference, ReferenceError, Repository};
+pub use referrers::{Artifact, Attached};
 pub use verify::{Damaged, Verified, verify};

@@ -46,6 +46,11 @@ pub fn layer(media_type: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a media type is one of an index.
+pub fn is_index(media_type: &str) -> bool {
+    matches!(media_type, OCI_INDEX | DOCKER_INDEX)
+}
+
 /// What to tell about a layer that cannot be unpacked.
 pub fn hint(media_type: &str) -> &'static str {
     if media_type.contains("foreign") || media_type.contains("nondistributable") {
@@ -83,6 +88,9 @@ pub struct Descriptor {
     /// Notes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub annotations: Option<std::collections::BTreeMap<String, String>>,
+    /// For an artifact among the referrers of an image: what it is (distribution-spec, *Listing Referrers*).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub artifact_type: Option<String>,
 }
 
 impl Descriptor {
@@ -93,7 +101,7 @@ impl Descriptor {
 
     /// Points at a blob.
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
-        Self { media_type: media_type.to_owned(), digest, size, platform: None, annotations: None }
+        Self { media_type: media_type.to_owned(), digest, size, platform: None, annotations: None, artifact_type: None }
     }
 }
 
@@ -106,10 +114,16 @@ pub struct Manifest {
     /// Its own media type; OCI allows to leave it out.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub media_type: Option<String>,
+    /// What it is, when it is no image (image-spec, manifest.md, *Guidelines for Artifact Usage*).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub artifact_type: Option<String>,
     /// The config.
     pub config: Descriptor,
     /// The layers, bottom first.
     pub layers: Vec<Descriptor>,
+    /// The manifest that it says something about: a signature's image.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub subject: Option<Descriptor>,
     /// Notes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub annotations: Option<std::collections::BTreeMap<String, String>>,
@@ -124,8 +138,25 @@ pub struct Index {
     /// Its own media type.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub media_type: Option<String>,
+    /// What it is, when it is no image.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub artifact_type: Option<String>,
     /// The images.
     pub manifests: Vec<Descriptor>,
+    /// The manifest that it says something about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub subject: Option<Descriptor>,
+    /// Notes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub annotations: Option<std::collections::BTreeMap<String, String>>,
+}
+
+impl Index {
+    /// An index of these.
+    pub fn new(manifests: Vec<Descriptor>) -> Self {
+        let media_type = Some(OCI_INDEX.to_owned());
+        Self { schema_version: 2, media_type, artifact_type: None, manifests, subject: None, annotations: None }
+    }
 }
 
 /// A manifest or an index, told apart by what is in it: the media type may be missing.
@@ -166,6 +197,27 @@ impl Document {
             Self::Index(i) => i.media_type.as_deref().unwrap_or(OCI_INDEX),
         }
     }
+
+    /// The manifest that it says something about.
+    pub fn subject(&self) -> Option<&Descriptor> {
+        match self {
+            Self::Manifest(m) => m.subject.as_ref(),
+            Self::Index(i) => i.subject.as_ref(),
+        }
+    }
+
+    /// How the referrers of its subject name it: the config's type stands in for a missing one (distribution-spec, *Pushing Manifests with
+    /// Subject*).
+    pub fn as_referrer(&self, bytes: &[u8]) -> Descriptor {
+        let (artifact_type, annotations) = match self {
+            Self::Manifest(m) => {
+                let kind = m.artifact_type.clone().filter(|kind| !kind.is_empty());
+                (kind.or_else(|| Some(m.config.media_type.clone())), m.annotations.clone())
+            }
+            Self::Index(i) => (i.artifact_type.clone().filter(|kind| !kind.is_empty()), i.annotations.clone()),
+        };
+        Descriptor { artifact_type, annotations, ..Descriptor::of(self.media_type(), bytes) }
+    }
 }
 
 impl Index {
@@ -178,8 +230,8 @@ impl Index {
             _ => None,
         };
         self.manifests.iter().find(fits).or(lone).ok_or_else(|| {
-            let has: Vec<String> =
-                self.manifests.iter().filter_map(|d| d.platform.as_ref()).map(ToString::to_string).collect();
+            let named = self.manifests.iter().filter_map(|d| d.platform.as_ref()).filter(|p| p.os != "unknown");
+            let has: Vec<String> = named.map(ToString::to_string).collect();
             let has = if has.is_empty() { "none that names a platform".to_owned() } else { has.join(", ") };
             crate::Error::NoPlatform { name: name.to_owned(), wanted: Box::new(wanted.clone()), has }
         })
@@ -205,7 +257,7 @@ mod tests {
             Descriptor { platform, ..Descriptor::of(OCI_MANIFEST, arch.as_bytes()) }
         };
         let manifests = vec![entry("unknown", "unknown"), entry("linux", "arm64"), entry("linux", "amd64")];
-        let index = Index { schema_version: 2, media_type: None, manifests };
+        let index = Index::new(manifests);
         let pick = |s: &str| index.pick(&s.parse().unwrap(), "x").map(|d| d.digest);
         assert_eq!(pick("linux/aarch64").unwrap(), Digest::of(b"arm64"));
         assert!(pick("linux/s390x").unwrap_err().to_string().contains("linux/arm64, linux/amd64"));

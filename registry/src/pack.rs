@@ -58,8 +58,10 @@ pub(crate) fn pack(store: &Store, image: &Image, options: &PackOptions, progress
     let manifest = Manifest {
         schema_version: 2,
         media_type: Some(OCI_MANIFEST.to_owned()),
+        artifact_type: None,
         config: config.clone(),
         layers: layers.iter().map(|l| Descriptor::new(&l.media_type, l.digest, l.size)).collect(),
+        subject: None,
         annotations: None,
     };
     let bytes = serde_json::to_vec(&manifest).map_err(shiplap_cache::Error::from)?;

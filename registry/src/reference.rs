@@ -139,17 +139,6 @@ impl Reference {
         }
         name
     }
-
-    pub(crate) fn to_oci(&self) -> oci_client::Reference {
-        let (registry, path) = (self.repository.registry.clone(), self.repository.path.clone());
-        match (self.digest, &self.tag) {
-            (Some(digest), _) => oci_client::Reference::with_digest(registry, path, digest.to_string()),
-            (None, tag) => {
-                let tag = tag.as_deref().unwrap_or("latest").to_owned();
-                oci_client::Reference::with_tag(registry, path, tag)
-            }
-        }
-    }
 }
 
 impl fmt::Display for Reference {
@@ -299,7 +288,6 @@ mod tests {
         assert_eq!((alone.tag(), alone.digest()), (None, Some(DIGEST.parse().unwrap())));
         let both: Reference = format!("debian:12@{DIGEST}").parse().unwrap();
         assert_eq!((both.tag(), both.digest().is_some()), (Some("12"), true));
-        assert_eq!(both.to_oci().digest(), Some(DIGEST));
     }
 
     #[test]

@@ -15,9 +15,11 @@ use shiplap_registry::{Images, Reference};
 use crate::app::App;
 use crate::failure::{Failure, Kind, Result, build_failure};
 use crate::release_images::request;
+use crate::supply::Recipe;
 use crate::{output, warnings};
 
 mod annotations;
+mod attest;
 mod call;
 mod context;
 mod fields;
@@ -28,6 +30,7 @@ pub mod secrets;
 mod steps;
 mod unused;
 
+use attest::AttestFlags;
 use context::What;
 pub use flags::Flags;
 use outputs::{OutputFlags, Outputs};
@@ -51,6 +54,8 @@ pub struct Args {
     flags: Flags,
     #[command(flatten)]
     outputs: OutputFlags,
+    #[command(flatten)]
+    attest: AttestFlags,
     #[command(flatten)]
     unused: UnusedFlags,
     #[command(flatten)]
@@ -145,6 +150,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let began = std::time::Instant::now();
     let mut reports = Vec::new();
     let mut to_stdout = true;
+    let documents = args.attest.wanted()?;
     for note in args.unused.notes()?.iter().filter(|_| !args.outputs.quiet) {
         app.note(note);
     }
@@ -157,10 +163,11 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
                 ));
             }
             let request = place.request(app, &images, &args.flags).await?;
-            let outputs = Outputs::of(app, &args.outputs, &args.flags.tag, &request.options)?;
+            let outputs = Outputs::of(app, &args.outputs, &args.flags.tag, &request.options)?.with(app, &documents);
+            let recipe = Recipe::of(&request, None);
             let built = build(app, &images, request, None).await?;
             name(&images, &built, &outputs.names)?;
-            outputs.write(app, &images, &built).await?;
+            outputs.write(app, &images, &built, &recipe).await?;
             to_stdout = !outputs.use_stdout();
             reports.push(report(None, built, &outputs.names));
         }
@@ -187,11 +194,12 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
             for (image, settings) in chosen {
                 let request = args.flags.adjust(request(&config, settings)?)?;
                 let options = request.options.clone();
+                let recipe = Recipe::of(&request, None);
                 let built = build(app, &images, request, several.then_some(image.as_str())).await?;
                 let name = local_name(instance_name, image);
-                let outputs = Outputs::of(app, &args.outputs, &[name], &options)?;
+                let outputs = Outputs::of(app, &args.outputs, &[name], &options)?.with(app, &documents);
                 self::name(&images, &built, &outputs.names)?;
-                outputs.write(app, &images, &built).await?;
+                outputs.write(app, &images, &built, &recipe).await?;
                 reports.push(report(Some(image.clone()), built, &outputs.names));
             }
         }

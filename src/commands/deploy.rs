@@ -1,5 +1,6 @@
 //! `shiplap deploy`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use shiplap_manifests::deploy::{DeployReport, DeployRequest, Deployer, Expect};
@@ -9,7 +10,7 @@ use shiplap_manifests::target;
 use crate::app::App;
 use crate::failure::Result;
 use crate::output;
-use crate::release_images::Check;
+use crate::supply::SignedCheck;
 
 /// Point an instance at a release
 ///
@@ -27,6 +28,9 @@ pub struct Args {
     /// Fail unless this deployment is the current one: its number, or 0 for none
     #[arg(long, value_name = "NUMBER")]
     expect: Option<u64>,
+    /// Only images that are signed by this public key, as `cosign verify --key` checks it [default: `verify-key` of the instance]
+    #[arg(long, value_name = "FILE")]
+    verify_key: Option<PathBuf>,
     /// This is a machine's doing: refused while a hold is on
     #[arg(long)]
     automatic: bool,
@@ -48,7 +52,7 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let images = app.images()?;
     let mut history = app.history(&images)?;
     let targets = target::of_instance(&config, settings);
-    let check = Check::new(&images);
+    let check = SignedCheck::new(&images, app.client(), args.verify_key.as_ref(), &config, settings)?;
     let mut deployer = Deployer { history: &mut history, instance, targets: &targets, check: &check, observer: &() };
     let report = deployer.deploy(DeployRequest {
         version,

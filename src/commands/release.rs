@@ -1,6 +1,7 @@
 //! `shiplap release`
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -17,6 +18,7 @@ use crate::app::App;
 use crate::failure::{Failure, Kind, Result};
 use crate::output;
 use crate::release_images::{Check, inputs, owned_files, release_image, request};
+use crate::supply::{Recipe, Wanted, exchange, keys};
 
 /// Build, tag, push and record the images of an instance as one release
 ///
@@ -35,6 +37,10 @@ pub struct Args {
     /// Release a tree with changes that are in no commit; the tag says so
     #[arg(long)]
     allow_dirty: bool,
+    /// Sign each image with this private key, as `cosign sign --key` does; its password is in COSIGN_PASSWORD [default: `sign-key` of
+    /// [release]]
+    #[arg(long, value_name = "FILE")]
+    sign_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,6 +76,11 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
                 .hint("name one, as in 1.4.0, or say --bump major|minor|patch"));
         }
     };
+    // A key that cannot be used is told before a long build.
+    let key_file = args.sign_key.clone().or_else(|| Some(config.folder().join(config.release.sign_key.as_ref()?)));
+    let sign_key = key_file.map(|path| keys::private(&path)).transpose()?;
+    let wanted_documents =
+        Wanted { sbom: config.release.sbom, provenance: config.release.provenance.detail(), builder: None };
     let images = app.images()?;
     let mut history = app.history(&images)?;
     let git = GitState::inspect(config.folder(), &owned_files(&config)).map_err(shiplap_manifests::Error::from)?;
@@ -83,27 +94,40 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let mut pushed_bytes = 0;
     let mut packed = Vec::new();
     for (image, settings) in &instance.image {
-        let one = build::build(app, &images, request(&config, settings)?, Some(image.as_str())).await?;
+        let request = request(&config, settings)?;
+        let recipe = Recipe::of(&request, Some(draft.git.clone()));
+        let one = build::build(app, &images, request, Some(image.as_str())).await?;
         for (_, outcome) in &one.steps {
             match outcome {
                 Outcome::Ran { .. } => built.steps.run += 1,
                 Outcome::Cached | Outcome::Reused => built.steps.reused += 1,
             }
         }
-        built.inputs.insert(image.clone(), inputs(&one, settings));
-        packed.push((image, settings, images.pack(&one.image, &options, &*app.progress)?, one));
+        built.inputs.insert(image.clone(), inputs(&images, &one, settings)?);
+        packed.push((image, settings, images.pack(&one.image, &options, &*app.progress)?, one, recipe));
     }
     // From here on the images must survive a power cut.
     images.store().sync()?;
-    for (image, settings, packed, one) in &packed {
+    for (image, settings, packed, one, recipe) in &packed {
         let reference = draft
             .reference(image)
             .ok_or_else(|| Failure::new(Kind::Failed, format!("the release has no image {image}")))?;
         let digest = packed.manifest.digest;
         let tagged: Reference =
             images.tag(&reference.repository.to_string().parse()?, &reference.tag.to_string(), &digest)?;
-        if config.release.push.unwrap_or(settings.repository.registry().is_some()) {
+        let repository = tagged.repository();
+        // Documents are for whoever looks at the release later: without one it is a release all the same.
+        if let Err(why) = recipe.attach(&images, &wanted_documents, one, repository, &digest) {
+            app.note(&format!("{image} has no bill of materials or no provenance: {why}"));
+        }
+        let pushes = config.release.push.unwrap_or(settings.repository.registry().is_some());
+        if let Some(key) = &sign_key {
+            exchange::sign(pushes.then_some(&client), &images, repository, &digest, key).await?;
+        }
+        if pushes {
             pushed_bytes += client.push(&images, &digest, &tagged).await?.sent;
+            pushed_bytes +=
+                exchange::push_attached(&client, &images, repository, &digest, &|text| app.note(text)).await?;
         }
         built.images.push(release_image(image, reference, packed, one));
     }

@@ -1,5 +1,6 @@
 //! `shiplap rollback`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use shiplap_manifests::deploy::Deployer;
@@ -10,7 +11,7 @@ use crate::app::App;
 use crate::commands::deploy;
 use crate::failure::{Failure, Kind, Result};
 use crate::output;
-use crate::release_images::Check;
+use crate::supply::SignedCheck;
 
 /// Take an instance back to the release before, or to another that it ran
 ///
@@ -30,6 +31,9 @@ pub struct Args {
     /// Go back even though the current release has database migrations that the other lacks
     #[arg(long)]
     accept_migrations: bool,
+    /// Only images that are signed by this public key, as `cosign verify --key` checks it [default: `verify-key` of the instance]
+    #[arg(long, value_name = "FILE")]
+    verify_key: Option<PathBuf>,
     /// Refuse automatic deploys until `--unhold`
     #[arg(long)]
     hold: bool,
@@ -57,7 +61,7 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
         .transpose()
         .map_err(shiplap_manifests::Error::from)?;
     let targets = target::of_instance(&config, settings);
-    let check = Check::new(&images);
+    let check = SignedCheck::new(&images, app.client(), args.verify_key.as_ref(), &config, settings)?;
     let mut deployer = Deployer { history: &mut history, instance, targets: &targets, check: &check, observer: &() };
     let report = deployer.rollback(RollbackRequest {
         to,

@@ -25,7 +25,9 @@ fn help(command: &str) -> String {
 /// The names of the commands, as the first page of help lists them.
 fn commands(overview: &str) -> Vec<String> {
     let list = overview.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    list.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
+    // What does not fit into a line goes on in the next, further in.
+    let first = list.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    first.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
 fn reference() -> String {

@@ -32,7 +32,7 @@ pub(crate) async fn pick(builder: &Arc<Builder>, sources: &Arc<Sources>, op: &Ad
             }
             AddSource::Http { url, file_name, checksum, unpack } => {
                 let store = builder.store();
-                let fetched = http::fetch(store, builder.http()?, url).await?;
+                let fetched = sources.fetch(builder, url).await?;
                 let at = fetched.path(store);
                 if let Some(expected) = checksum.clone() {
                     let actual = http::digest(&fetched, &at, &expected)?;

@@ -49,7 +49,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use serde::Serialize;
-use shiplap_cache::{ContentHash, ImageId, LayerId, LayerIndex, Stack, StepKey, StepResult, Store, TreeId, TreePath};
+use shiplap_cache::{
+    ContentHash, Digest, ImageId, LayerId, LayerIndex, Stack, StepKey, StepResult, Store, TreeId, TreePath,
+};
 use shiplap_registry::{Client, Image, Images};
 use tokio::sync::Semaphore;
 
@@ -189,6 +191,8 @@ pub struct Inputs {
     pub contexts: BTreeMap<String, ContentHash>,
     /// Git repositories without credentials, each with its commit.
     pub git: BTreeMap<String, String>,
+    /// Files of the web without credentials, each with the digest of its bytes.
+    pub http: BTreeMap<String, Digest>,
 }
 
 /// What a build would do with a step.
@@ -628,7 +632,7 @@ impl Run {
     fn inputs(&self) -> Inputs {
         let images = self.sources.images.iter().map(|(name, image)| (name.to_string(), image.id())).collect();
         let used = self.sources.used();
-        Inputs { dockerfile: self.dockerfile, images, contexts: used.contexts(), git: used.git }
+        Inputs { dockerfile: self.dockerfile, images, contexts: used.contexts(), git: used.git, http: used.http }
     }
 }
 

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use shiplap_cache::{ContentHash, SourceTree, Stack, TreePath, Walk};
+use shiplap_cache::{ContentHash, Digest, SourceTree, Stack, TreePath, Walk};
 use shiplap_registry::Image;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::error::{BuildError, StepError};
 use super::files::Files;
-use super::{Builder, Context, git};
+use super::{Builder, Context, git, http};
 use crate::ignore::IgnoreRules;
 use crate::plan::{ContextName, GitSource, ImageRef, Source, StageId};
 
@@ -42,6 +42,8 @@ pub(crate) struct Used {
     contexts: BTreeMap<String, Files>,
     /// Repositories without credentials, each with its commit.
     pub(crate) git: BTreeMap<String, String>,
+    /// Files of the web without credentials, each with the digest of its bytes.
+    pub(crate) http: BTreeMap<String, Digest>,
 }
 
 impl Used {
@@ -151,7 +153,7 @@ impl Sources {
                 blocking(move || Ok(git::fetch(&store, &commit)?)).await
             }
             Source::Http(url) => {
-                let fetched = super::http::fetch(&store, builder.http()?, url).await?;
+                let fetched = self.fetch(builder, url).await?;
                 let (url, at) = (url.clone(), fetched.path(&store));
                 blocking(move || super::archive::files(&store, &at, &url)).await
             }
@@ -171,7 +173,7 @@ impl Sources {
             Source::Context(_) => None,
             Source::Git(source) => Some(format!("git {:?}", self.commit(source).await?)),
             Source::Http(url) => {
-                let fetched = super::http::fetch(builder.store(), builder.http()?, url).await?;
+                let fetched = self.fetch(builder, url).await?;
                 Some(format!("http {}", fetched.digest))
             }
         })
@@ -190,6 +192,13 @@ impl Sources {
         let (url, sha) = (git::without_credentials(&source.url), commit.sha.clone());
         self.note(|used| used.git.insert(url, sha));
         Ok(commit)
+    }
+
+    /// Fetches a file of the web.
+    pub(crate) async fn fetch(&self, builder: &Builder, url: &str) -> Result<http::Fetched, StepError> {
+        let fetched = http::fetch(builder.store(), builder.http()?, url).await?;
+        self.note(|used| used.http.insert(git::without_credentials(url), fetched.digest));
+        Ok(fetched)
     }
 
     fn note<T>(&self, note: impl FnOnce(&mut Used) -> T) {

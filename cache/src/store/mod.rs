@@ -31,7 +31,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 pub(crate) use doomed::{BLOB, LAYER, restore_layer};
 pub use layers::{LayerBlob, PendingLayer};
 pub use lease::Lease;
-pub use served::{NewManifest, NewTag, Removed, Served, ServedManifest, Unlinked};
+pub use served::{LINK_REST, NewManifest, NewTag, Removed, Served, ServedManifest, Unlinked};
 
 use crate::error::At;
 use crate::{BlobStore, Error, LayerId, LayerIndex, Overlay, Result, Tree, TreeId};

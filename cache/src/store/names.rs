@@ -73,6 +73,22 @@ impl Store {
                 .collect()
         })
     }
+
+    /// The names of a space that lie below a name, `folder/...`, with what they point at, sorted.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn names_below(&self, space: &str, folder: &str) -> Result<Vec<(String, String)>> {
+        // `0` is the character after `/`.
+        let (from, to) = (format!("{folder}/"), format!("{folder}0"));
+        self.query(|db| {
+            db.prepare_cached(
+                "SELECT name, value FROM names WHERE space = ?1 AND name > ?2 AND name < ?3 ORDER BY name",
+            )?
+            .query_map([space, &from, &to], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+        })
+    }
 }
 
 #[cfg(test)]
@@ -115,5 +131,19 @@ mod tests {
         assert!(store.remove_name("a", "x").unwrap());
         assert_eq!(store.name("a", "x").unwrap(), None);
         assert_eq!(store.name("b", "x").unwrap().as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn names_below_a_name_are_those_of_its_folder_and_no_others() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        for name in ["a", "a/1", "a/2/3", "a-1", "a0", "ab/1", "b/1"] {
+            store.set_name("x", name, "").unwrap();
+        }
+        store.set_name("y", "a/9", "").unwrap();
+        let below =
+            |folder| store.names_below("x", folder).unwrap().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(below("a"), ["a/1", "a/2/3"]);
+        assert_eq!(below("none"), Vec::<String>::new());
     }
 }

@@ -21,7 +21,7 @@ use rusqlite::{Connection, Row};
 use super::{Store, now};
 use crate::{Digest, Error, Result};
 
-pub use blobs::Unlinked;
+pub use blobs::{LINK_REST, Unlinked};
 pub use manifests::{NewManifest, NewTag, Removed, Served, ServedManifest};
 
 /// The tables.

@@ -9,7 +9,7 @@ use shiplap_cache::{Digest, Store};
 use super::docker::Item;
 use super::layout::{CONTAINERD_NAME, REF_NAME};
 use crate::error::At;
-use crate::media::{Document, Index, LAYER_TAR, Manifest, OCI_INDEX, OCI_MANIFEST};
+use crate::media::{Document, Index, LAYER_TAR, Manifest, OCI_MANIFEST};
 use crate::pack::open_layer;
 use crate::tarball::{Head, Kind, Writer, write_tree};
 use crate::{Descriptor, Error, Image, Packed, Reference, Result};
@@ -64,7 +64,7 @@ fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
 }
 
 fn index(manifest: &Descriptor, names: &[Reference]) -> Result<Content> {
-    let index = Index { schema_version: 2, media_type: Some(OCI_INDEX.to_owned()), manifests: named(manifest, names) };
+    let index = Index::new(named(manifest, names));
     to_json(&index).map(Content::Bytes)
 }
 
@@ -157,7 +157,15 @@ pub fn export_docker(store: &Store, packed: &Packed, names: &[Reference], out: i
         Document::Manifest(manifest) => manifest.annotations,
         Document::Index(_) => None,
     };
-    let manifest = to_json(&Manifest { schema_version: 2, media_type, config, layers, annotations })?;
+    let manifest = to_json(&Manifest {
+        schema_version: 2,
+        media_type,
+        artifact_type: None,
+        config,
+        layers,
+        subject: None,
+        annotations,
+    })?;
     let annotations = packed.manifest.annotations.clone();
     let descriptor = Descriptor { annotations, ..Descriptor::of(OCI_MANIFEST, &manifest) };
     files.insert(blob_name(&descriptor.digest), Content::Bytes(manifest));

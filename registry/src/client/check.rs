@@ -1,10 +1,9 @@
 //! Is an image in its registry, all of it?
 
 use futures::{StreamExt, TryStreamExt};
-use oci_client::RegistryOperation;
 use shiplap_cache::Digest;
 
-use super::{Client, Session};
+use super::{Access, Client, Session};
 use crate::media::Document;
 use crate::{Descriptor, Error, Reference, Result, Trouble};
 
@@ -14,25 +13,22 @@ impl Client {
     /// # Errors
     /// [`Error::OtherDigest`], [`Error::NotWhole`], that the tag is not there, or that the registry cannot say.
     pub async fn check_whole(&self, reference: &Reference, manifest: &Digest) -> Result<()> {
-        let session = self.session(reference.repository(), RegistryOperation::Pull).await?;
+        let session = self.session(reference.repository(), Access::Pull).await?;
         let existing = session.digest(reference).await?;
         if existing != *manifest {
             let reference = Box::new(reference.clone());
             return Err(Error::OtherDigest { reference, existing, wanted: *manifest });
         }
-        match session.parts(manifest, manifest).await? {
-            Document::Manifest(document) => {
-                session.have(manifest, document.layers.iter().chain([&document.config])).await
-            }
-            Document::Index(index) => {
-                for image in &index.manifests {
-                    if let Document::Manifest(document) = session.parts(manifest, &image.digest).await? {
-                        session.have(manifest, document.layers.iter().chain([&document.config])).await?;
-                    }
+        let mut next = vec![*manifest];
+        while let Some(part) = next.pop() {
+            match session.parts(manifest, &part).await? {
+                Document::Manifest(document) => {
+                    session.have(manifest, document.layers.iter().chain([&document.config])).await?;
                 }
-                Ok(())
+                Document::Index(index) => next.extend(index.manifests.iter().map(|image| image.digest)),
             }
         }
+        Ok(())
     }
 }
 
@@ -49,9 +45,8 @@ impl Session {
         let blobs: Vec<Digest> = blobs.map(|d| d.digest).collect();
         futures::stream::iter(blobs)
             .map(|blob| async move {
-                let (here, name) = (self.any(), blob.to_string());
                 let what = format!("look up blob {blob} of {}", self.repository.familiar());
-                match self.attempt(&what, || self.oci.blob_exists(&here, &name)).await? {
+                match self.attempt(&what, || self.has_blob(&blob)).await? {
                     true => Ok(()),
                     false => Err(missing(whole, "blob", &blob)),
                 }

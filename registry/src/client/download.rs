@@ -3,14 +3,17 @@
 use std::io::Write;
 
 use futures::StreamExt;
-use oci_client::client::BlobResponse;
-use oci_client::errors::{DigestError, OciDistributionError};
-use oci_client::manifest::OciDescriptor;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, RANGE};
+use reqwest::{Method, Response};
 use shiplap_cache::{BlobWriter, Store};
 
-use super::session::{OciResult, Session};
-use super::trouble::{chain, is_transient};
+use super::fault::Fault;
+use super::retry::Pauses;
+use super::session::Session;
 use crate::{Descriptor, Error, Event, Result, Trouble};
+
+/// How often it is told how far a blob is: each time that so many bytes more have come.
+const STEP: u64 = 256 << 10;
 
 impl Session {
     /// Fetches a blob unless it is here. What was fetched of it before the connection broke is not fetched again; a blob with the
@@ -23,21 +26,18 @@ impl Session {
         }
         let what = format!("pull blob {} of {}", blob.digest, self.repository.familiar());
         let mut writer = store.blobs().writer()?;
-        let (mut pause, mut tries) = (self.options.backoff, 1);
+        let mut pauses = Pauses::new(&self.options);
         loop {
             let before = writer.size();
             match self.stream(blob, &mut writer, store).await {
                 Ok(Ok(())) => break,
                 Ok(Err(local)) => return Err(local),
-                Err(e) => {
+                Err(fault) => {
                     // As long as something comes, it goes on.
-                    tries = if writer.size() > before { 1 } else { tries + 1 };
-                    if !is_transient(&e) || tries > self.options.attempts {
-                        return Err(self.explain(&what, e).into());
+                    if writer.size() > before {
+                        pauses = Pauses::new(&self.options);
                     }
-                    progress.event(Event::Retry { what: what.clone(), why: chain(&e) });
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
+                    self.pause(&what, fault, &mut pauses).await?;
                 }
             }
         }
@@ -56,41 +56,80 @@ impl Session {
     }
 
     /// Appends what is missing of a blob. The outer error is the network's, the inner one this machine's.
-    async fn stream(&self, blob: &Descriptor, writer: &mut BlobWriter, store: &Store) -> OciResult<Result<()>> {
+    async fn stream(&self, blob: &Descriptor, writer: &mut BlobWriter, store: &Store) -> Result<Result<()>, Fault> {
         let at = store.blobs().path(&blob.digest);
-        let asked = OciDescriptor { digest: blob.digest.to_string(), ..OciDescriptor::default() };
-        let offset = writer.size();
-        let mut stream = match offset {
-            0 => self.oci.pull_blob_stream(&self.any(), &asked).await?.stream,
-            _ => match self.oci.pull_blob_stream_partial(&self.any(), &asked, offset, None).await? {
-                BlobResponse::Partial(rest) => rest.stream,
-                BlobResponse::Full(all) => {
-                    match store.blobs().writer() {
-                        Ok(fresh) => *writer = fresh,
-                        Err(e) => return Ok(Err(e.into())),
-                    }
-                    all.stream
-                }
-            },
+        let answer = self.rest_of(blob, writer.size()).await?;
+        if writer.size() > 0 && answer.as_ref().is_none_or(|answer| answer.status() != 206) {
+            match store.blobs().writer() {
+                Ok(fresh) => *writer = fresh,
+                Err(e) => return Ok(Err(e.into())),
+            }
+        }
+        let Some(answer) = answer else {
+            return Err(Fault::Stalled("the registry could not go on where it stopped".to_owned()));
         };
-        while let Some(chunk) = stream.next().await {
-            let chunk = match chunk {
-                Ok(chunk) => chunk,
-                // All came, and it is something else: that is found when the blob is committed, and said in our words.
-                Err(e) if e.get_ref().is_some_and(|e| e.is::<DigestError>()) => return Ok(Ok(())),
-                Err(e) => return Err(OciDistributionError::IoError(e)),
+        let (mut stream, mut told) = (answer.bytes_stream(), 0);
+        loop {
+            let chunk = match tokio::time::timeout(self.options.patience, stream.next()).await {
+                Ok(None) => return Ok(Ok(())),
+                Ok(Some(chunk)) => chunk?,
+                Err(_) => return Err(self.stalled("nothing came")),
             };
             if writer.size() + chunk.len() as u64 > blob.size {
-                let what = format!("pull blob {} of {}", blob.digest, self.repository.familiar());
                 let actual = format!("more than the {} bytes that the manifest says", blob.size);
-                return Ok(Err(self.error(&what, Trouble::Corrupt { expected: blob.digest, actual }).into()));
+                return Err(Fault::Final(Trouble::Corrupt { expected: blob.digest, actual }));
             }
             if let Err(source) = writer.write_all(&chunk) {
                 return Ok(Err(Error::Io { what: "write", path: at, source }));
             }
             let (done, total) = (writer.size(), blob.size);
-            self.options.progress.event(Event::Transfer { blob: blob.digest, done, total, up: false });
+            if done == total || done >= told + STEP {
+                told = done;
+                self.options.progress.event(Event::Transfer { blob: blob.digest, done, total, up: false });
+            }
         }
-        Ok(Ok(()))
+    }
+
+    /// Asks for a blob from an offset on. The answer has the rest of the blob in it, or all of it; none when the registry has no such part
+    /// (`416`), or sends another one.
+    async fn rest_of(&self, blob: &Descriptor, offset: u64) -> Result<Option<Response>, Fault> {
+        let url = self.url(&format!("blobs/{}", blob.digest))?;
+        let answer = self.send(Method::GET, &url, |request| {
+            // The bytes are to come as they are kept: their digest is of these.
+            let request = request.header(ACCEPT_ENCODING, "identity");
+            Ok(if offset > 0 { request.header(RANGE, format!("bytes={offset}-")) } else { request })
+        });
+        let answer = answer.await?;
+        match answer.status().as_u16() {
+            200 => Ok(Some(answer)),
+            206 if offset > 0 && starts_at(&answer, offset) => Ok(Some(answer)),
+            206 | 416 if offset > 0 => Ok(None),
+            _ => Err(Fault::of(answer).await),
+        }
+    }
+}
+
+/// Whether a part of a blob begins where it should (RFC 9110, 14.4). A registry that does not say is believed: the digest decides.
+fn starts_at(answer: &Response, offset: u64) -> bool {
+    match answer.headers().get(CONTENT_RANGE).map(|range| range.to_str().unwrap_or_default()) {
+        None => true,
+        Some(range) => first_byte(range) == Some(offset),
+    }
+}
+
+fn first_byte(range: &str) -> Option<u64> {
+    range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_says_where_it_begins() {
+        assert_eq!(first_byte("bytes 100-199/200"), Some(100));
+        assert_eq!(first_byte("bytes 0-0/*"), Some(0));
+        assert_eq!(first_byte("bytes */200"), None);
+        assert_eq!(first_byte("100-199/200"), None);
     }
 }

@@ -1,28 +1,35 @@
 //! Pulling from and pushing to registries.
 
+mod artifact;
 mod check;
 mod download;
+mod fault;
+mod host;
 mod pull;
 mod push;
+mod referrers;
+mod retry;
 mod session;
-mod trouble;
+mod settle;
+mod trust;
 mod upload;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oci_client::RegistryOperation;
-use shiplap_cache::Digest;
-
+use host::{Host, Hosts};
 pub use pull::Pulled;
 pub use push::Pushed;
 pub(crate) use push::SOURCES;
-use session::Session;
-pub use session::install_tls;
+use retry::Pauses;
+use session::{Access, Session};
+use shiplap_cache::Digest;
+pub use trust::install_tls;
 
 use crate::auth::Credentials;
-use crate::{NoProgress, Progress, Reference, Repository, Result, Trouble};
+use crate::{Event, NoProgress, Progress, Reference, RemoteError, Repository, Result, Trouble};
 
 /// What a client needs to know.
 #[derive(Clone)]
@@ -31,12 +38,21 @@ pub struct ClientOptions {
     pub credentials: Credentials,
     /// Who is told how far things are.
     pub progress: Arc<dyn Progress>,
-    /// Registries, `host[:port]`, that are spoken to without TLS besides those on this machine.
-    pub plain_http: Vec<String>,
+    /// Registries, `host[:port]`, whose certificate is not checked and that are spoken to without TLS if they have none, besides those on
+    /// this machine.
+    pub insecure: Vec<String>,
+    /// Files with certificates, in PEM, of authorities that are trusted besides the system's.
+    pub authorities: Vec<PathBuf>,
+    /// Folders as Docker's `/etc/docker/certs.d`, with a folder for each registry that has authorities or client certificates of its own.
+    pub certificates: Vec<PathBuf>,
     /// How often something is tried before it is given up.
     pub attempts: u32,
-    /// The pause before the second attempt; it doubles with each.
+    /// The pause before the second attempt, about; it doubles with each.
     pub backoff: Duration,
+    /// How long nothing may move on a connection.
+    pub patience: Duration,
+    /// How long to wait, at least, before a release's tag is read back from a registry that lets tags move (see [`Client::push`]).
+    pub settle: Duration,
     /// Blobs that are on their way at a time.
     pub parallel: usize,
 }
@@ -46,9 +62,13 @@ impl Default for ClientOptions {
         Self {
             credentials: Credentials::anonymous(),
             progress: Arc::new(NoProgress),
-            plain_http: Vec::new(),
+            insecure: Vec::new(),
+            authorities: Vec::new(),
+            certificates: Vec::new(),
             attempts: 5,
             backoff: Duration::from_millis(500),
+            patience: Duration::from_secs(120),
+            settle: Duration::from_millis(500),
             parallel: 4,
         }
     }
@@ -61,30 +81,58 @@ impl std::fmt::Debug for ClientOptions {
 }
 
 /// Tokens are for one repository and one kind of access, so sessions are too.
-type Sessions = BTreeMap<(Repository, RegistryOperation), Arc<Session>>;
+type Sessions = BTreeMap<(Repository, Access), Arc<Session>>;
 
-/// Speaks to registries. Cheap to clone; all clones share their tokens.
+/// Speaks to registries. Cheap to clone; all clones share their connections and tokens.
 #[derive(Debug, Clone, Default)]
 pub struct Client {
     options: Arc<ClientOptions>,
-    sessions: Arc<tokio::sync::Mutex<Sessions>>,
+    hosts: Arc<tokio::sync::Mutex<Hosts>>,
+    sessions: Arc<std::sync::Mutex<Sessions>>,
 }
 
 impl Client {
     /// A client with these options.
     pub fn new(options: ClientOptions) -> Self {
-        Self { options: Arc::new(options), sessions: Arc::default() }
+        Self { options: Arc::new(options), ..Self::default() }
     }
 
-    /// A session with a repository, made and authenticated once.
-    async fn session(&self, repository: &Repository, operation: RegistryOperation) -> Result<Arc<Session>> {
-        let key = (repository.clone(), operation);
-        if let Some(session) = self.sessions.lock().await.get(&key) {
-            return Ok(session.clone());
+    /// A session with a repository.
+    async fn session(&self, repository: &Repository, access: Access) -> Result<Arc<Session>> {
+        let host = self.host(repository).await?;
+        let mut sessions = self.sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let session = sessions.entry((repository.clone(), access));
+        Ok(session.or_insert_with(|| Arc::new(Session::new(host, repository, access, self.options.clone()))).clone())
+    }
+
+    /// The registry of a repository, found once.
+    async fn host(&self, repository: &Repository) -> Result<Arc<Host>> {
+        let mut hosts = self.hosts.lock().await;
+        if let Some(host) = hosts.get(repository.registry()) {
+            return Ok(host.clone());
         }
-        let session = Arc::new(Session::open(repository, operation, self.options.clone()).await?);
-        self.sessions.lock().await.insert(key, session.clone());
-        Ok(session)
+        let what = format!("reach {}", repository.registry());
+        let failed = |fault: fault::Fault, who: &str| RemoteError {
+            repository: Box::new(repository.clone()),
+            what: what.clone(),
+            trouble: fault.explain(repository, who),
+        };
+        let login = Host::login(repository, &self.options).await.map_err(|fault| failed(fault, "us"))??;
+        let mut pauses = Pauses::new(&self.options);
+        let host = loop {
+            match Host::find(repository, &self.options, login.clone()).await {
+                Ok(host) => break Arc::new(host),
+                Err(fault) => {
+                    let pause = if fault.is_transient() { pauses.next(fault.retry_after()) } else { None };
+                    let Some(pause) = pause else { return Err(failed(fault, &login.1).into()) };
+                    let why = fault.brief();
+                    self.options.progress.event(Event::Retry { what: what.clone(), why });
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        };
+        hosts.insert(repository.registry().to_owned(), host.clone());
+        Ok(host)
     }
 
     /// The digest that a name stands for in its registry. None when the registry says that it is not there; that the
@@ -93,19 +141,22 @@ impl Client {
     /// # Errors
     /// The registry cannot be reached, or refuses.
     pub async fn resolve(&self, reference: &Reference) -> Result<Option<Digest>> {
-        let session = self.session(reference.repository(), RegistryOperation::Pull).await?;
+        let session = self.session(reference.repository(), Access::Pull).await?;
         match session.digest(reference).await {
             Err(e) if matches!(e.trouble, Trouble::NotFound) => Ok(None),
             digest => Ok(Some(digest?)),
         }
     }
 
-    /// The tags of a repository in its registry.
+    /// The tags of a repository in its registry, sorted.
     ///
     /// # Errors
     /// The registry cannot be reached, or refuses.
     pub async fn tags(&self, repository: &Repository) -> Result<Vec<String>> {
-        let session = self.session(repository, RegistryOperation::Pull).await?;
-        Ok(session.tags().await?)
+        let session = self.session(repository, Access::Pull).await?;
+        let mut tags = session.tags().await?;
+        // Not every registry sorts them.
+        tags.sort();
+        Ok(tags)
     }
 }

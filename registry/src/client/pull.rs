@@ -1,17 +1,21 @@
 //! Pulling an image.
 
+use std::collections::VecDeque;
+
 use futures::{StreamExt, TryStreamExt};
-use oci_client::RegistryOperation;
 use shiplap_cache::{Digest, ImageId, LayerBlob};
 
-use super::{Client, Session};
+use super::{Access, Client, Session};
 use crate::adopt::{self, Step};
 use crate::image::ConfigFile;
-use crate::media::{Document, Manifest};
+use crate::media::{self, Document, Index, Manifest};
 use crate::{Error, Event, Images, Platform, Reference, Result, origin};
 
 /// A config is read into memory: some kilobytes, never this much.
 const MAX_CONFIG: u64 = 64 << 20;
+
+/// Indices in one another, and side by side, that are looked into for an image. Nobody makes more than a few.
+const MAX_INDICES: usize = 32;
 
 /// An image that was pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +35,7 @@ impl Client {
     /// # Errors
     /// The registry cannot be reached, refuses, or sends something else than it should; the disk is full, ... Nothing half is kept.
     pub async fn pull(&self, images: &Images, reference: &Reference, platform: &Platform) -> Result<Pulled> {
-        let session = self.session(reference.repository(), RegistryOperation::Pull).await?;
+        let session = self.session(reference.repository(), Access::Pull).await?;
         let Chosen { manifest, digest, index } = session.choose(images, reference, platform).await?;
         let image = session.image(images, &manifest, digest).await?;
         Ok(Pulled { image, manifest: digest, index })
@@ -42,7 +46,7 @@ impl Client {
     /// # Errors
     /// As [`Client::pull`].
     pub async fn config(&self, images: &Images, reference: &Reference, platform: &Platform) -> Result<Vec<u8>> {
-        let session = self.session(reference.repository(), RegistryOperation::Pull).await?;
+        let session = self.session(reference.repository(), Access::Pull).await?;
         let Chosen { manifest, digest, .. } = session.choose(images, reference, platform).await?;
         session.config(images, &manifest, digest).await
     }
@@ -59,19 +63,49 @@ impl Session {
     /// The manifest of a name, of an index the one for the platform.
     async fn choose(&self, images: &Images, reference: &Reference, platform: &Platform) -> Result<Chosen> {
         let (document, digest) = self.document(images, reference).await?;
-        let index = match document {
-            Document::Manifest(manifest) => return Ok(Chosen { manifest, digest, index: None }),
-            Document::Index(index) => index,
-        };
-        let chosen = index.pick(platform, &reference.familiar())?.digest;
-        let inner = reference.repository().with_digest(chosen);
-        match self.document(images, &inner).await?.0 {
-            Document::Manifest(manifest) => Ok(Chosen { manifest, digest: chosen, index: Some(digest) }),
-            Document::Index(_) => {
-                let why = "an index inside an index".to_owned();
-                Err(Error::BadDocument { what: "manifest", digest: chosen, why })
+        match document {
+            Document::Manifest(manifest) => Ok(Chosen { manifest, digest, index: None }),
+            Document::Index(index) => {
+                let (manifest, chosen) = self.pick(images, reference, index, platform).await?;
+                Ok(Chosen { manifest, digest: chosen, index: Some(digest) })
             }
         }
+    }
+
+    /// The image of an index for the platform. An index may hold others (image-spec, image-index.md), which are looked into when it has no image
+    /// of its own that fits.
+    async fn pick(
+        &self,
+        images: &Images,
+        reference: &Reference,
+        index: Index,
+        platform: &Platform,
+    ) -> Result<(Manifest, Digest)> {
+        let name = reference.familiar();
+        let (mut next, mut left, mut missing) = (VecDeque::from([index]), MAX_INDICES, None);
+        while let Some(index) = next.pop_front() {
+            let chosen = match index.pick(platform, &name) {
+                Ok(chosen) => Some(chosen.digest),
+                Err(e) => {
+                    missing.get_or_insert(e);
+                    None
+                }
+            };
+            let inner = index.manifests.iter().filter(|d| media::is_index(&d.media_type)).map(|d| d.digest);
+            for digest in chosen.map_or_else(|| inner.collect(), |chosen| vec![chosen]) {
+                left -= 1;
+                if left == 0 {
+                    let why = format!("more than {MAX_INDICES} indices in one another");
+                    return Err(Error::BadDocument { what: "index", digest, why });
+                }
+                match self.document(images, &reference.repository().with_digest(digest)).await?.0 {
+                    Document::Manifest(manifest) => return Ok((manifest, digest)),
+                    Document::Index(index) => next.push_back(index),
+                }
+            }
+        }
+        let none = || Error::NoPlatform { name, wanted: Box::new(platform.clone()), has: "nothing".to_owned() };
+        Err(missing.unwrap_or_else(none))
     }
 
     async fn config(&self, images: &Images, manifest: &Manifest, digest: Digest) -> Result<Vec<u8>> {
@@ -84,7 +118,7 @@ impl Session {
     }
 
     /// A manifest or index, from the store when the digest is known and it is there.
-    async fn document(&self, images: &Images, reference: &Reference) -> Result<(Document, Digest)> {
+    pub(super) async fn document(&self, images: &Images, reference: &Reference) -> Result<(Document, Digest)> {
         let blobs = images.store().blobs();
         if let Some(digest) = reference.digest()
             && let Ok(bytes) = blobs.read(&digest)

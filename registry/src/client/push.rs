@@ -1,11 +1,13 @@
 //! Pushing an image.
 
 use futures::{StreamExt, TryStreamExt};
-use oci_client::RegistryOperation;
-use reqwest::header::HeaderValue;
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use shiplap_cache::Digest;
 
-use super::{Client, Session};
+use super::fault::Fault;
+use super::session::digest_of;
+use super::{Access, Client, Session};
 use crate::media::Document;
 use crate::tag::ReleaseTag;
 use crate::{Descriptor, Error, Images, Reference, Repository, Result, Trouble};
@@ -26,12 +28,21 @@ pub struct Pushed {
     pub unchanged: bool,
 }
 
+/// A manifest on its way.
+pub(super) struct Outgoing {
+    pub digest: Digest,
+    pub bytes: Vec<u8>,
+    pub document: Document,
+}
+
 impl Client {
     /// Pushes a manifest or index and everything that it names under a tag, and reads the tag back. A name that is the manifest's digest, and
     /// no tag, makes none.
     ///
     /// A release's tag is made if it is absent. When it is there for the same digest that is fine; for another it is an error; and when the
-    /// look-up fails nothing is pushed.
+    /// look-up fails nothing is pushed. A registry that lets tags move has no way to make one only if it is absent. There the tag is looked
+    /// up once more right before it is written, and read back after a while that is longer than the time between these two: of several that
+    /// push at the same time the last writer succeeds, and the others are told. What that cannot prevent is in `docs/pushing.md`.
     ///
     /// # Errors
     /// [`Error::TagExists`], [`Error::NotWhole`], or the registry cannot be reached or refuses.
@@ -44,28 +55,21 @@ impl Client {
             None => return Err(bad("")),
         };
         images.check_whole(manifest, false)?;
-        if target.tag().is_some_and(ReleaseTag::is_release)
-            && let Some(existing) = self.resolve(&target).await?
-        {
+        let is_release = target.tag().is_some_and(ReleaseTag::is_release);
+        if is_release && let Some(existing) = self.resolve(&target).await? {
             return match existing == *manifest {
                 true => Ok(Pushed { digest: existing, sent: 0, present: 0, unchanged: true }),
                 false => Err(Error::TagExists { reference: Box::new(target), existing, wanted: *manifest }),
             };
         }
-        let session = self.session(repository, RegistryOperation::Push).await?;
+        let session = self.session(repository, Access::Push).await?;
         let mut pushed = Pushed { digest: *manifest, sent: 0, present: 0, unchanged: false };
-        let bytes = images.store().blobs().read(manifest)?;
-        let document = Document::parse(&bytes, *manifest)?;
-        if let Document::Index(index) = &document {
-            for image in &index.manifests {
-                let bytes = images.store().blobs().read(&image.digest)?;
-                let inner = Document::parse(&bytes, image.digest)?;
-                session.blobs(images, &inner, &mut pushed).await?;
-                session.put(&repository.with_digest(image.digest), bytes, inner.media_type()).await?;
-            }
+        let top = session.parts_of(images, manifest, &mut pushed).await?;
+        if is_release {
+            session.claim(&target, &top).await?;
+            return Ok(pushed);
         }
-        session.blobs(images, &document, &mut pushed).await?;
-        session.put(&target, bytes, document.media_type()).await?;
+        session.place(&target, &top).await?;
         let actual = session.digest(&target).await?;
         if actual != *manifest {
             let trouble = Trouble::ReadBack { expected: *manifest, actual: actual.to_string() };
@@ -76,17 +80,48 @@ impl Client {
 }
 
 impl Session {
+    /// Sends everything that a manifest names: blobs, and of an index all its manifests, by digest. The manifest itself is not sent.
+    pub(super) async fn parts_of(&self, images: &Images, manifest: &Digest, pushed: &mut Pushed) -> Result<Outgoing> {
+        let blobs = images.store().blobs();
+        let read = |digest: &Digest| -> Result<Outgoing> {
+            let bytes = blobs.read(digest)?;
+            Ok(Outgoing { digest: *digest, document: Document::parse(&bytes, *digest)?, bytes })
+        };
+        let top = read(manifest)?;
+        // Parents before children, then back to front: a registry may refuse an index whose manifests it does not have.
+        let mut children: Vec<Outgoing> = Vec::new();
+        let mut at = 0;
+        let mut next = Some(&top.document);
+        while let Some(document) = next {
+            let inner = match document {
+                Document::Index(index) => index.manifests.iter().map(|d| read(&d.digest)).collect::<Result<_>>()?,
+                Document::Manifest(_) => Vec::new(),
+            };
+            children.extend(inner);
+            next = children.get(at).map(|child| &child.document);
+            at += 1;
+        }
+        for child in children.iter().rev() {
+            self.blobs(images, &child.document, pushed).await?;
+            self.place(&self.repository.with_digest(child.digest), child).await?;
+        }
+        self.blobs(images, &top.document, pushed).await?;
+        Ok(top)
+    }
+
     async fn blobs(&self, images: &Images, document: &Document, pushed: &mut Pushed) -> Result<()> {
         let Document::Manifest(manifest) = document else { return Ok(()) };
-        let mut all: Vec<&Descriptor> = manifest.layers.iter().chain([&manifest.config]).collect();
+        let mut all: Vec<Descriptor> = manifest.layers.iter().chain([&manifest.config]).cloned().collect();
         all.sort_by_key(|d| d.digest);
         all.dedup_by_key(|d| d.digest);
+        // The largest first: the last one to end is then a short one.
+        all.sort_by_key(|d| std::cmp::Reverse(d.size));
         let store = images.store();
         let sent: Vec<(u64, u64)> = futures::stream::iter(all)
             .map(|blob| async move {
                 let source = store.name(SOURCES, &blob.digest.hex())?.and_then(|s| s.parse::<Repository>().ok());
                 let source = source.filter(|s| s.registry() == self.repository.registry() && *s != self.repository);
-                let sent = self.upload(store, blob, source.as_ref().map(Repository::path)).await?;
+                let sent = self.upload(store, &blob, source.as_ref().map(Repository::path)).await?;
                 store.set_name(SOURCES, &blob.digest.hex(), &self.repository.to_string())?;
                 Ok::<_, Error>((sent, blob.size))
             })
@@ -100,13 +135,32 @@ impl Session {
         Ok(())
     }
 
-    async fn put(&self, target: &Reference, bytes: Vec<u8>, media_type: &str) -> Result<()> {
+    /// Puts a manifest in its place, by tag or digest. Returns what the registry says to it.
+    pub(super) async fn place(&self, target: &Reference, manifest: &Outgoing) -> Result<HeaderMap> {
         let what = format!("push the manifest of {}", target.familiar());
-        let (oci, bytes) = (target.to_oci(), bytes::Bytes::from(bytes));
+        Ok(self.attempt(&what, || self.put_manifest(target, manifest)).await?)
+    }
+
+    /// One attempt.
+    pub(super) async fn put_manifest(&self, target: &Reference, manifest: &Outgoing) -> Result<HeaderMap, Fault> {
+        let media_type = manifest.document.media_type();
         let Ok(media_type) = media_type.parse::<HeaderValue>() else {
-            return Err(self.error(&what, Trouble::Other(format!("`{media_type}` is no media type"))).into());
+            return Err(Fault::Final(Trouble::Other(format!("`{media_type}` is no media type"))));
         };
-        self.attempt(&what, || self.oci.push_manifest_raw(&oci, bytes.clone(), media_type.clone())).await?;
-        Ok(())
+        let bytes = bytes::Bytes::copy_from_slice(&manifest.bytes);
+        let url = self.manifest_url(target)?;
+        let dress =
+            |request: reqwest::RequestBuilder| Ok(request.header(CONTENT_TYPE, media_type.clone()).body(bytes.clone()));
+        let answer = self.send(Method::PUT, &url, dress).await?;
+        match answer.status().as_u16() {
+            200..=202 => {}
+            _ => return Err(Fault::of(answer).await),
+        }
+        match digest_of(answer.headers()) {
+            Some(actual) if actual != manifest.digest => {
+                Err(Fault::Final(Trouble::Corrupt { expected: manifest.digest, actual: format!("it kept {actual}") }))
+            }
+            _ => Ok(answer.headers().clone()),
+        }
     }
 }

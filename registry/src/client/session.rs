@@ -2,133 +2,81 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Once};
-use std::time::Duration;
+use std::sync::Arc;
 
-use bytes::Bytes;
-use oci_client::RegistryOperation;
-use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::errors::OciDistributionError;
-use oci_client::secrets::RegistryAuth;
+use futures::StreamExt;
+use reqwest::header::{ACCEPT, HeaderMap, LINK};
+use reqwest::{Method, RequestBuilder, Response, Url};
+use serde::Deserialize;
 use shiplap_cache::Digest;
 use tokio::sync::RwLock;
 
 use super::ClientOptions;
-use super::trouble::{chain, explain, is_transient};
-use crate::auth::{Login, token};
+use super::fault::Fault;
+use super::host::Host;
+use super::retry::Pauses;
 use crate::media::MANIFESTS;
 use crate::{Event, Reference, RemoteError, Repository, Result, Trouble};
 
-pub(super) type OciResult<T> = Result<T, OciDistributionError>;
+/// Manifests, indexes and lists are held in memory. The distribution-spec asks registries to take manifests of 4 MiB (*Pushing Manifests*),
+/// and no registry takes more.
+pub(super) const MAX_DOCUMENT: usize = 4 << 20;
+
+/// A registry with more pages of tags or referrers than this does not stop.
+const MAX_PAGES: usize = 10_000;
+
+/// What a session may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Access {
+    Pull,
+    Push,
+}
 
 pub(super) struct Session {
-    pub oci: oci_client::Client,
+    pub host: Arc<Host>,
     pub repository: Repository,
     pub options: Arc<ClientOptions>,
     /// Held for reading by everything that runs in threads of its own.
     pub running: Arc<RwLock<()>>,
-    auth: RegistryAuth,
-    who: String,
+    scopes: Vec<String>,
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Session({}, {})", self.repository, self.who)
+        write!(f, "Session({}, {:?})", self.repository, self.host)
     }
 }
 
-fn is_plain(repository: &Repository, options: &ClientOptions) -> bool {
-    repository.is_loopback() || options.plain_http.iter().any(|r| r == repository.registry())
-}
-
-fn config(repository: &Repository, options: &ClientOptions, monolithic: bool) -> ClientConfig {
-    let protocol = if is_plain(repository, options) { ClientProtocol::Http } else { ClientProtocol::Https };
-    ClientConfig {
-        protocol,
-        use_monolithic_push: monolithic,
-        connect_timeout: Some(Duration::from_secs(15)),
-        // Between two bytes, not for the whole answer.
-        read_timeout: Some(Duration::from_secs(120)),
-        user_agent: concat!("shiplap/", env!("CARGO_PKG_VERSION")),
-        ..ClientConfig::default()
-    }
-}
-
-/// Says which implementation of TLS this process uses; reqwest is built without one of its own. Harmless the second time.
-pub fn install_tls() {
-    static PROVIDER: Once = Once::new();
-    // That somebody installed one before us is as good.
-    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+#[derive(Deserialize)]
+struct TagList {
+    // Some registries write `null` for a repository without tags.
+    tags: Option<Vec<String>>,
 }
 
 impl Session {
-    pub(super) async fn open(
-        repository: &Repository,
-        operation: RegistryOperation,
-        options: Arc<ClientOptions>,
-    ) -> Result<Self> {
-        install_tls();
-        let what = format!("log in to {}", repository.registry());
-        let error = |trouble| RemoteError { repository: Box::new(repository.clone()), what: what.clone(), trouble };
-        let oci = oci_client::Client::try_from(config(repository, &options, true))
-            .map_err(|e| error(Trouble::Other(chain(&e))))?;
-
-        let (credentials, registry) = (options.credentials.clone(), repository.registry().to_owned());
-        // A helper is a program that may ask its user something.
-        let login = tokio::task::spawn_blocking(move || credentials.login(&registry)).await;
-        let login = login.map_err(|e| error(Trouble::Other(e.to_string())))??;
-        let who = options.credentials.describe(&login);
-        let auth = match login {
-            Login::Anonymous => RegistryAuth::Anonymous,
-            Login::Password { user, password } => RegistryAuth::Basic(user, password),
-            Login::IdentityToken(identity) => {
-                let access = match operation {
-                    RegistryOperation::Pull => "pull",
-                    RegistryOperation::Push => "pull,push",
-                };
-                let scope = format!("repository:{}:{access}", repository.path());
-                let scheme = if is_plain(repository, &options) { "http" } else { "https" };
-                let access = token::exchange(&format!("{scheme}://{}", repository.registry()), &scope, &identity).await;
-                RegistryAuth::Bearer(access.map_err(|why| {
-                    error(Trouble::Refused { registry: repository.registry().to_owned(), who: who.clone(), why })
-                })?)
-            }
-        };
-        let session = Self { oci, repository: repository.clone(), options, running: Arc::default(), auth, who };
-        let reference = session.any();
-        // Fetches a token when the registry wants one, and says so when the password is wrong: later calls would only be refused.
-        session.attempt(&what, || session.oci.auth(&reference, &session.auth, operation)).await?;
-        Ok(session)
-    }
-
-    /// A client that uploads in pieces, for registries that refuse a blob in one.
-    pub(super) async fn chunked(&self) -> OciResult<oci_client::Client> {
-        let client = oci_client::Client::try_from(config(&self.repository, &self.options, false))?;
-        client.store_auth_if_needed(self.any().resolve_registry(), &self.auth).await;
-        Ok(client)
-    }
-
-    /// A reference for calls that only look at the repository.
-    pub(super) fn any(&self) -> oci_client::Reference {
-        let (registry, path) = (self.repository.registry().to_owned(), self.repository.path().to_owned());
-        oci_client::Reference::with_tag(registry, path, "latest".to_owned())
+    pub fn new(host: Arc<Host>, repository: &Repository, access: Access, options: Arc<ClientOptions>) -> Self {
+        let actions = if access == Access::Pull { "pull" } else { "pull,push" };
+        let scopes = vec![format!("repository:{}:{actions}", repository.path())];
+        Self { host, repository: repository.clone(), options, running: Arc::default(), scopes }
     }
 
     /// An error of this session.
-    pub(super) fn error(&self, what: &str, trouble: Trouble) -> RemoteError {
+    pub fn error(&self, what: &str, trouble: Trouble) -> RemoteError {
         RemoteError { repository: Box::new(self.repository.clone()), what: what.to_owned(), trouble }
     }
 
-    pub(super) fn explain(&self, what: &str, error: OciDistributionError) -> RemoteError {
-        let trouble = explain(error, &self.repository, &self.who);
+    pub fn explain(&self, what: &str, fault: Fault) -> RemoteError {
+        let trouble = fault.explain(&self.repository, &self.host.who);
         self.error(what, trouble)
     }
 
+    /// An address in the repository.
+    pub fn url(&self, path: &str) -> Result<Url, Fault> {
+        self.host.url(&format!("{}/{path}", self.repository.path()))
+    }
+
     /// Runs something that waits for the disk or computes for long, in a thread of its own.
-    pub(super) async fn blocking<T: Send + 'static>(
-        &self,
-        f: impl FnOnce() -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    pub async fn blocking<T: Send + 'static>(&self, f: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         let running = self.running.clone().read_owned().await;
         let task = tokio::task::spawn_blocking(move || {
             let result = f();
@@ -139,63 +87,205 @@ impl Session {
     }
 
     /// Tries something again, with growing pauses, as long as that may help.
-    pub(super) async fn attempt<T, F>(&self, what: &str, mut call: impl FnMut() -> F) -> Result<T, RemoteError>
+    pub async fn attempt<T, F>(&self, what: &str, mut call: impl FnMut() -> F) -> Result<T, RemoteError>
     where
-        F: Future<Output = OciResult<T>>,
+        F: Future<Output = Result<T, Fault>>,
     {
-        let mut pause = self.options.backoff;
-        for _ in 1..self.options.attempts {
+        let mut pauses = Pauses::new(&self.options);
+        loop {
             match call().await {
-                Err(e) if is_transient(&e) => {
-                    self.options.progress.event(Event::Retry { what: what.to_owned(), why: chain(&e) });
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(30));
-                }
-                result => return result.map_err(|e| self.explain(what, e)),
+                Ok(done) => return Ok(done),
+                Err(fault) => self.pause(what, fault, &mut pauses).await?,
             }
         }
-        call().await.map_err(|e| self.explain(what, e))
+    }
+
+    /// Waits until it is time for another attempt, or says why there will be none.
+    pub async fn pause(&self, what: &str, fault: Fault, pauses: &mut Pauses) -> Result<(), RemoteError> {
+        let pause = if fault.is_transient() { pauses.next(fault.retry_after()) } else { None };
+        let Some(pause) = pause else { return Err(self.explain(what, fault)) };
+        self.options.progress.event(Event::Retry { what: what.to_owned(), why: fault.brief() });
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    /// Sends a request that has no large body, and waits for the head of the answer.
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        dress: impl FnMut(RequestBuilder) -> Result<RequestBuilder, Fault>,
+    ) -> Result<Response, Fault> {
+        self.send_as(&self.scopes, method, url, dress).await
+    }
+
+    /// The same, with more doors to open: `pull` from another repository.
+    pub async fn send_with(&self, more: &str, method: Method, url: &Url) -> Result<Response, Fault> {
+        let scopes = [self.scopes[0].clone(), format!("repository:{more}:pull")];
+        self.send_as(&scopes, method, url, Ok).await
+    }
+
+    async fn send_as(
+        &self,
+        scopes: &[String],
+        method: Method,
+        url: &Url,
+        dress: impl FnMut(RequestBuilder) -> Result<RequestBuilder, Fault>,
+    ) -> Result<Response, Fault> {
+        let carry = |request: RequestBuilder| async {
+            match tokio::time::timeout(self.options.patience, request.send()).await {
+                Ok(answer) => Ok(answer?),
+                Err(_) => Err(self.stalled("there was no answer")),
+            }
+        };
+        self.host.send(scopes, (method, url), dress, carry).await
+    }
+
+    /// Sends a request with a body that takes its time, and waits as `carry` does.
+    pub async fn send_large<F: Future<Output = Result<Response, Fault>>>(
+        &self,
+        method: Method,
+        url: &Url,
+        dress: impl FnMut(RequestBuilder) -> Result<RequestBuilder, Fault>,
+        carry: impl Fn(RequestBuilder) -> F,
+    ) -> Result<Response, Fault> {
+        self.host.send(&self.scopes, (method, url), dress, carry).await
+    }
+
+    pub fn stalled(&self, what: &str) -> Fault {
+        Fault::Stalled(format!("{what} for {} seconds", self.options.patience.as_secs()))
+    }
+
+    /// The body of an answer, which may not be longer than a document is.
+    pub async fn body(&self, response: Response) -> Result<Vec<u8>, Fault> {
+        let mut body = Vec::new();
+        let mut stream = response.bytes_stream();
+        loop {
+            match tokio::time::timeout(self.options.patience, stream.next()).await {
+                Ok(None) => return Ok(body),
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk?),
+                Err(_) => return Err(self.stalled("nothing came")),
+            }
+            if body.len() > MAX_DOCUMENT {
+                let why = format!("its answer is longer than the {MAX_DOCUMENT} bytes that a manifest may have");
+                return Err(Fault::Final(Trouble::Other(why)));
+            }
+        }
     }
 
     /// The digest of a manifest, by `HEAD`.
-    pub(super) async fn digest(&self, reference: &Reference) -> Result<Digest, RemoteError> {
+    pub async fn digest(&self, reference: &Reference) -> Result<Digest, RemoteError> {
         let what = format!("look up {}", reference.familiar());
-        let oci = reference.to_oci();
-        let text = self.attempt(&what, || self.oci.fetch_manifest_digest(&oci, &self.auth)).await?;
-        text.parse().map_err(|e: shiplap_cache::ParseDigestError| self.error(&what, Trouble::Other(e.to_string())))
+        self.attempt(&what, || self.look_up(reference)).await
     }
 
-    /// A manifest's bytes, checked against its digest when the reference has one.
-    pub(super) async fn manifest(&self, reference: &Reference) -> Result<(Bytes, Digest), RemoteError> {
+    /// One attempt to find the digest of a manifest.
+    pub async fn look_up(&self, reference: &Reference) -> Result<Digest, Fault> {
+        let url = self.manifest_url(reference)?;
+        let answer = self.send(Method::HEAD, &url, accepting).await?;
+        // Not every registry knows `HEAD`, or says the digest.
+        let digest = match answer.status().as_u16() {
+            200 => digest_of(answer.headers()),
+            405 | 501 => None,
+            _ => return Err(Fault::of(answer).await),
+        };
+        match digest {
+            Some(digest) => same(reference.digest(), digest),
+            None => Ok(self.get(reference).await?.1),
+        }
+    }
+
+    /// A manifest's bytes, checked against its digest when the reference or the registry says one.
+    pub async fn manifest(&self, reference: &Reference) -> Result<(Vec<u8>, Digest), RemoteError> {
         let what = format!("pull the manifest of {}", reference.familiar());
-        let oci = reference.to_oci();
-        let call = || self.oci.pull_manifest_raw(&oci, &self.auth, &MANIFESTS);
-        let (bytes, _) = self.attempt(&what, call).await?;
-        let actual = Digest::of(&bytes);
-        match reference.digest() {
-            Some(expected) if expected != actual => {
-                Err(self.error(&what, Trouble::Corrupt { expected, actual: actual.to_string() }))
-            }
-            _ => Ok((bytes, actual)),
+        self.attempt(&what, || self.get(reference)).await
+    }
+
+    async fn get(&self, reference: &Reference) -> Result<(Vec<u8>, Digest), Fault> {
+        let url = self.manifest_url(reference)?;
+        let answer = self.send(Method::GET, &url, accepting).await?;
+        if answer.status() != 200 {
+            return Err(Fault::of(answer).await);
+        }
+        let said = digest_of(answer.headers());
+        let bytes = self.body(answer).await?;
+        let actual = same(reference.digest().or(said), Digest::of(&bytes))?;
+        Ok((bytes, actual))
+    }
+
+    pub fn manifest_url(&self, reference: &Reference) -> Result<Url, Fault> {
+        match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => self.url(&format!("manifests/{digest}")),
+            (None, tag) => self.url(&format!("manifests/{}", tag.unwrap_or("latest"))),
         }
     }
 
-    pub(super) async fn tags(&self) -> Result<Vec<String>, RemoteError> {
+    pub async fn tags(&self) -> Result<Vec<String>, RemoteError> {
         let what = format!("list the tags of {}", self.repository.familiar());
-        let (mut tags, reference): (Vec<String>, _) = (Vec::new(), self.any());
-        loop {
-            let last = tags.last().cloned();
-            let call = || self.oci.list_tags(&reference, &self.auth, Some(1000), last.as_deref());
-            let page = self.attempt(&what, call).await?.tags;
-            // A registry without paging sends everything each time.
-            if page.is_empty() || tags.contains(&page[0]) {
-                return Ok(tags);
-            }
-            let more = page.len() >= 1000;
-            tags.extend(page);
-            if !more {
-                return Ok(tags);
-            }
+        let (mut tags, mut next) = (Vec::new(), self.url("tags/list?n=1000").map_err(|e| self.explain(&what, e))?);
+        for _ in 0..MAX_PAGES {
+            let (page, more): (TagList, _) = self.page(&what, &next).await?;
+            tags.extend(page.tags.unwrap_or_default());
+            let Some(more) = more else { return Ok(tags) };
+            next = more;
         }
+        Err(self.error(&what, Trouble::Other("its list of tags does not end".to_owned())))
+    }
+
+    /// A page of a list, and where the next one is (RFC 8288; distribution-spec, *Listing Tags*).
+    pub async fn page<T: for<'a> Deserialize<'a>>(
+        &self,
+        what: &str,
+        url: &Url,
+    ) -> Result<(T, Option<Url>), RemoteError> {
+        let call = || async {
+            let answer = self.send(Method::GET, url, Ok).await?;
+            if answer.status() != 200 {
+                return Err(Fault::of(answer).await);
+            }
+            let next = answer.headers().get(LINK).and_then(|link| link.to_str().ok()).and_then(next_of);
+            let next = next.map(|link| self.host.resolve(url, link)).transpose()?;
+            Ok((self.body(answer).await?, next))
+        };
+        let (bytes, next) = self.attempt(what, call).await?;
+        let odd = |e: serde_json::Error| self.error(what, Trouble::Other(format!("its answer cannot be read: {e}")));
+        Ok((serde_json::from_slice(&bytes).map_err(odd)?, next))
+    }
+}
+
+/// Says which manifests we take.
+fn accepting(request: RequestBuilder) -> Result<RequestBuilder, Fault> {
+    Ok(request.header(ACCEPT, MANIFESTS.join(", ")))
+}
+
+/// What a registry says of the digest of what it sends, none in an algorithm other than ours.
+pub(super) fn digest_of(headers: &HeaderMap) -> Option<Digest> {
+    headers.get("docker-content-digest")?.to_str().ok()?.parse().ok()
+}
+
+fn same(expected: Option<Digest>, actual: Digest) -> Result<Digest, Fault> {
+    match expected {
+        Some(expected) if expected != actual => {
+            Err(Fault::Final(Trouble::Corrupt { expected, actual: format!("bytes with the digest {actual}") }))
+        }
+        _ => Ok(actual),
+    }
+}
+
+fn next_of(link: &str) -> Option<&str> {
+    let (target, parameters) = link.strip_prefix('<')?.split_once('>')?;
+    (parameters.contains("rel=\"next\"") || parameters.contains("rel=next")).then_some(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_the_one_that_is_called_so() {
+        assert_eq!(next_of("</v2/x/tags/list?last=a&n=2>; rel=\"next\""), Some("/v2/x/tags/list?last=a&n=2"));
+        assert_eq!(next_of("</v2/x>; rel=next"), Some("/v2/x"));
+        assert_eq!(next_of("</v2/x>; rel=\"prev\""), None);
+        assert_eq!(next_of("nothing"), None);
     }
 }

@@ -16,6 +16,7 @@ use super::packing::{CompressionKind, Packing, SOURCE_DATE_EPOCH, pack_options_a
 use crate::app::App;
 use crate::commands::export;
 use crate::failure::{Failure, Kind, Result};
+use crate::supply::{Recipe, Wanted, exchange};
 use spec::{Output, To};
 
 /// What becomes of the image.
@@ -69,6 +70,8 @@ pub struct Outputs {
     /// The names that it goes to registries by.
     pushed: Vec<Reference>,
     metadata: Option<PathBuf>,
+    /// What is attached to it.
+    wanted: Wanted,
 }
 
 impl Outputs {
@@ -121,9 +124,31 @@ impl Outputs {
             all,
             pushed: names,
             metadata: flags.metadata_file.clone(),
+            wanted: Wanted::default(),
         };
         outputs.remark(app, flags);
         Ok(outputs)
+    }
+
+    /// With documents that are attached to the image, where it has a name to find them by.
+    pub fn with(self, app: &App, wanted: &Wanted) -> Self {
+        let kept = |to: &To| matches!(to, To::Store | To::Registry { .. });
+        let keeps = !self.pushed.is_empty() && self.all.iter().any(|(output, _)| kept(&output.to));
+        if wanted.anything() && !keeps {
+            app.note(
+                "attestations are attached to an image in the store or in a registry, and this build keeps none under a name: \
+                 -t gives it one",
+            );
+        }
+        Self { wanted: if keeps { wanted.clone() } else { Wanted::default() }, ..self }
+    }
+
+    /// Attaches what is wanted to a packed image, in the name of each repository that it is in.
+    fn attach(&self, images: &Images, built: &Built, recipe: &Recipe, packed: &Packed) -> Result<()> {
+        for name in &self.pushed {
+            recipe.attach(images, &self.wanted, built, name.repository(), &packed.manifest.digest)?;
+        }
+        Ok(())
     }
 
     /// Says what has no effect.
@@ -160,15 +185,20 @@ impl Outputs {
     }
 
     /// Takes the image where it is to go.
-    pub async fn write(&self, app: &App, images: &Images, built: &Built) -> Result<()> {
+    pub async fn write(&self, app: &App, images: &Images, built: &Built, recipe: &Recipe) -> Result<()> {
         let mut last = None;
         for (output, packing) in &self.all {
             match &output.to {
                 To::Cache => {}
-                To::Store if self.metadata.is_some() => last = Some(packing.pack(app, images, &built.image)?),
+                To::Store if self.metadata.is_some() || self.wanted.anything() => {
+                    let packed = packing.pack(app, images, &built.image)?;
+                    self.attach(images, built, recipe, &packed)?;
+                    last = Some(packed);
+                }
                 To::Store => {}
                 To::Registry { by_digest } => {
                     let packed = packing.pack(app, images, &built.image)?;
+                    self.attach(images, built, recipe, &packed)?;
                     self.push(app, images, &packed, *by_digest).await?;
                     last = Some(packed);
                 }
@@ -191,6 +221,8 @@ impl Outputs {
         for name in &self.pushed {
             let name = if by_digest { name.repository().with_digest(digest) } else { name.clone() };
             client.push(images, &digest, &name).await?;
+            let tell = |text: &str| app.note(text);
+            exchange::push_attached(&client, images, name.repository(), &digest, &tell).await?;
         }
         Ok(())
     }

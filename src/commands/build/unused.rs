@@ -3,8 +3,7 @@
 
 use super::fields::{fields, words};
 use super::flags::wrong;
-use crate::cli::go_bool;
-use crate::failure::{Failure, Kind, Result};
+use crate::failure::Result;
 
 /// Accepted as buildx accepts them.
 #[derive(Debug, clap::Args)]
@@ -16,15 +15,6 @@ pub struct UnusedFlags {
     /// Where to put cached steps, NAME or type=TYPE,...: they stay in the store
     #[arg(long, value_name = "SPEC")]
     cache_to: Vec<String>,
-    /// Attestations, as in type=sbom: there are none
-    #[arg(long, value_name = "SPEC")]
-    attest: Vec<String>,
-    /// The same as --attest type=provenance
-    #[arg(long, value_name = "BOOL|mode=MODE")]
-    provenance: Option<String>,
-    /// The same as --attest type=sbom
-    #[arg(long, value_name = "BOOL|SPEC")]
-    sbom: Option<String>,
     /// The builder: this program builds itself
     #[arg(long, value_name = "NAME")]
     builder: Option<String>,
@@ -86,14 +76,6 @@ impl UnusedFlags {
                 notes.push(format!("{flag} {}: has no effect, cached steps {what} the store", given.join(" ")));
             }
         }
-        let asked = [
-            ("--attest", self.attest.iter().map(|text| attestation(text)).collect::<Result<Vec<_>>>()?.contains(&true)),
-            ("--provenance", asked("--provenance", self.provenance.as_deref())?),
-            ("--sbom", asked("--sbom", self.sbom.as_deref())?),
-        ];
-        for (flag, _) in asked.iter().filter(|(_, asked)| *asked) {
-            notes.push(format!("{flag}: no attestations are made"));
-        }
         if let Some(builder) = &self.builder {
             notes.push(format!("--builder {builder}: has no effect, shiplap builds without one"));
         }
@@ -151,25 +133,4 @@ fn cache(flag: &str, text: &str) -> Result<String> {
         return Err(wrong(flag, text, "NAME, or type=TYPE,KEY=VALUE"));
     }
     Ok(text.to_owned())
-}
-
-/// Whether an `--attest` asks for one.
-fn attestation(text: &str) -> Result<bool> {
-    let fields = fields("--attest", text)?;
-    let of = |wanted: &str| fields.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_str());
-    match of("type") {
-        Some("provenance" | "sbom") => Ok(of("disabled").is_none_or(|value| go_bool(value) != Ok(true))),
-        _ => Err(Failure::new(Kind::Usage, format!("--attest {text}: expected type=provenance or type=sbom"))),
-    }
-}
-
-/// Whether the short form of an `--attest` asks for one.
-fn asked(flag: &str, given: Option<&str>) -> Result<bool> {
-    match given {
-        None => Ok(false),
-        Some(text) if !text.contains('=') => {
-            go_bool(text).map_err(|_| wrong(flag, text, "true, false or KEY=VALUE,KEY=VALUE"))
-        }
-        Some(text) => Ok(!fields(flag, text)?.contains(&("disabled".to_owned(), "true".to_owned()))),
-    }
 }

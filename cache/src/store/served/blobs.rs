@@ -6,8 +6,8 @@ use super::{digest, now};
 use crate::store::Store;
 use crate::{Digest, Result};
 
-/// A link that was renewed less than so many seconds ago is left as it is. It must be far below the grace period of a collection.
-const FRESH: i64 = 5 * 60;
+/// A link that was renewed less than so many seconds ago is left as it is. A collection adds them to its grace period.
+pub const LINK_REST: i64 = 5;
 
 /// What became of a blob that was to be taken out of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Store {
     pub fn renew_blob(&self, repository: &str, blob: &Digest) -> Result<Option<u64>> {
         let Some(linked) = self.linked(repository, blob)? else { return Ok(None) };
         let now = now();
-        if !(linked..linked + FRESH).contains(&now) {
+        if !(linked..linked + LINK_REST).contains(&now) {
             let row = (repository, blob.to_string(), now);
             // It may have gone since it was looked up; then it is not made anew.
             let update = "UPDATE served_blobs SET linked = ?3 WHERE repository = ?1 AND digest = ?2";
@@ -124,7 +124,7 @@ mod tests {
         let store = Store::open(home.path()).unwrap();
         let blob = store.blobs().put(b"x").unwrap();
         store.link_blob("a", &blob).unwrap();
-        for (age, is_renewed) in [(FRESH / 2, false), (2 * FRESH, true), (-2 * FRESH, true)] {
+        for (age, is_renewed) in [(LINK_REST / 2, false), (2 * LINK_REST, true), (-2 * LINK_REST, true)] {
             let then = now() - age;
             store.transact(|db| db.execute("UPDATE served_blobs SET linked = ?1", [then])).unwrap();
             assert_eq!(store.renew_blob("a", &blob).unwrap(), Some(1));

@@ -1,0 +1,80 @@
+//! Is an image of a release here, whole, and signed by the key that is asked for?
+
+use std::path::PathBuf;
+
+use shiplap_cache::Digest;
+use shiplap_manifests::config::{Config, Instance};
+use shiplap_manifests::images::{ImageCheck, ImageProblem};
+use shiplap_manifests::names::Reference;
+use shiplap_registry::signature::PublicKey;
+use shiplap_registry::{Client, Images, Repository};
+
+use super::{exchange, keys};
+use crate::failure::Result;
+use crate::release_images::Check;
+
+/// A [`Check`] that also asks for a signature, where a key is given.
+pub struct SignedCheck<'a> {
+    whole: Check<'a>,
+    images: &'a Images,
+    client: Client,
+    key: Option<PublicKey>,
+}
+
+impl<'a> SignedCheck<'a> {
+    /// With the key of the command line, else the one of the instance.
+    pub fn new(
+        images: &'a Images,
+        client: Client,
+        given: Option<&PathBuf>,
+        config: &Config,
+        instance: &Instance,
+    ) -> Result<Self> {
+        let path = given.cloned().or_else(|| Some(config.folder().join(instance.verify_key.as_ref()?)));
+        let key = path.map(|path| keys::public(&path)).transpose()?;
+        Ok(Self { whole: Check::new(images), images, client, key })
+    }
+
+    fn is_signed(
+        &self,
+        key: &PublicKey,
+        reference: &Reference,
+        digest: &Digest,
+    ) -> std::result::Result<(), ImageProblem> {
+        let unknown = |error: &dyn std::error::Error| ImageProblem::Unknown(error.to_string());
+        let repository: Repository = reference.repository.to_string().parse().map_err(|e| unknown(&e))?;
+        let verify = || self.images.verify_signature(&repository, digest, key).map_err(|e| unknown(&e));
+        let verdict = verify()?;
+        if verdict.is_good() {
+            return Ok(());
+        }
+        if reference.repository.registry().is_none() {
+            return Err(ImageProblem::NotSigned(verdict.why()));
+        }
+        // The store may know of none, and the registry of one.
+        let fetched = tokio::task::block_in_place(|| {
+            let fetch = exchange::fetch_signatures(&self.client, self.images, &repository, digest);
+            tokio::runtime::Handle::current().block_on(fetch)
+        });
+        let verdict = verify()?;
+        match fetched {
+            _ if verdict.is_good() => Ok(()),
+            Ok(()) => Err(ImageProblem::NotSigned(verdict.why())),
+            Err(error) => Err(ImageProblem::NotSigned(format!(
+                "{}, and {} could not be asked for one: {error}",
+                verdict.why(),
+                repository.registry()
+            ))),
+        }
+    }
+}
+
+impl ImageCheck for SignedCheck<'_> {
+    fn check(&self, reference: &Reference, digest: &Digest) -> std::result::Result<(), ImageProblem> {
+        self.whole.check(reference, digest)?;
+        match &self.key {
+            Some(key) => self.is_signed(key, reference, digest),
+            None => Ok(()),
+        }
+    }
+}
