@@ -3,13 +3,12 @@
 use std::any::Any;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::{BoxError, Error};
 use http_body::{Frame, SizeHint};
 
-use super::patience::Patience;
+use super::patience::{Patience, Terms};
 
 /// What a client sends: counted, and cut off when it comes too slowly.
 pub(super) struct Incoming<F> {
@@ -19,7 +18,7 @@ pub(super) struct Incoming<F> {
 }
 
 impl<F: Fn(usize) + Send + Unpin + 'static> Incoming<F> {
-    pub fn wrap(body: Body, patience: Duration, count: F) -> Body {
+    pub fn wrap(body: Body, patience: Terms, count: F) -> Body {
         Body::new(Self { body, patience: Patience::new(patience), count })
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::patience::Terms;
+
 /// The bounds of a server. What clients push has bounds of its own, in [`ServerOptions`](crate::server::ServerOptions).
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -17,8 +19,10 @@ pub struct Limits {
     pub header: Duration,
     /// How long a connection may stay open on which nothing is asked.
     pub idle: Duration,
-    /// How long a client may keep a request or an answer waiting. Each kilobyte that moves gives a second of it back.
+    /// How long a client may keep a request or an answer waiting. Bytes that move give it back.
     pub patience: Duration,
+    /// How many bytes give a second of it back.
+    pub rate: u64,
     /// How long running requests may go on after the server was told to stop.
     pub drain: Duration,
     /// How many wrong passwords an address may send before it waits.
@@ -39,11 +43,18 @@ impl Default for Limits {
             header: Duration::from_secs(30),
             idle: Duration::from_secs(90),
             patience: Duration::from_secs(60),
+            rate: 1024,
             drain: Duration::from_secs(30),
             failures: 10,
             forgotten: Duration::from_secs(6),
             refresh: Duration::from_secs(2),
         }
+    }
+}
+
+impl Limits {
+    pub(super) fn terms(&self) -> Terms {
+        Terms { whole: self.patience, rate: self.rate }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Takes connections, bounds them, and lets them end.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use super::Front;
 use super::body::Outgoing;
 use super::limits::{HEADERS, HEADERS_2, Limits, SEND_BUFFER, STREAMS, WINDOWS};
 use super::origin::Peer;
+use super::patience::Terms;
 use super::stall::Stall;
 
 /// How long a connection that was asked to end may take for it.
@@ -111,7 +113,7 @@ async fn connection(service: Service, stream: TcpStream, address: SocketAddr, mu
     let limits = service.front.0.limits.clone();
     // Answers are written whole; nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
-    let stream = Stall::new(stream, limits.patience);
+    let stream = Stall::new(stream, limits.terms());
     let peer = Peer { address, tls: service.tls.is_some() };
     let Some(tls) = service.tls else { return http(service.router, stream, peer, &limits, stopped).await };
     let shaken = tokio::select! {
@@ -131,14 +133,16 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Activity::new();
-    let begun = activity.clone();
+    let (begun, patience) = (activity.clone(), limits.terms());
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
-        let (router, busy) = (router.clone(), begun.begin());
+        let (router, mut busy) = (router.clone(), begun.begin());
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         async move {
             let response = router.oneshot(request).await;
-            response.map(|response| response.map(|body| Outgoing::wrap(body, |_| (), busy)))
+            busy.sent(0, patience);
+            response
+                .map(|response| response.map(|body| Outgoing::wrap(body, move |bytes| busy.sent(bytes, patience), ())))
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -189,38 +193,46 @@ where
 struct Activity(Arc<Mutex<State>>);
 
 struct State {
-    running: usize,
-    /// Whether there ever was a request.
-    asked: bool,
+    /// Those that run, by number. Of those whose answer is being sent: when the client has to have taken what it was given.
+    running: BTreeMap<u64, Option<Instant>>,
+    /// How many there ever were.
+    asked: u64,
     /// Since when nothing runs.
     quiet: Instant,
 }
 
 impl Activity {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new(State { running: 0, asked: false, quiet: Instant::now() })))
+        Self(Arc::new(Mutex::new(State { running: BTreeMap::new(), asked: 0, quiet: Instant::now() })))
     }
 
     fn begin(&self) -> Busy {
         let mut state = self.lock();
-        state.running += 1;
-        state.asked = true;
-        Busy(self.clone())
+        state.asked += 1;
+        let number = state.asked;
+        state.running.insert(number, None);
+        Busy { activity: self.clone(), number }
     }
 
-    /// When to look whether nothing was asked for too long.
-    fn deadline(&self, limits: &Limits) -> Instant {
+    /// When the client has waited, or let us wait, for too long; none while it is our turn.
+    fn end(&self, limits: &Limits) -> Option<Instant> {
         let state = self.lock();
-        match (state.running, state.asked) {
-            (0, false) => state.quiet + limits.header,
-            (0, true) => state.quiet + limits.idle,
-            _ => Instant::now() + limits.idle,
+        match (state.running.is_empty(), state.asked) {
+            (true, 0) => Some(state.quiet + limits.header),
+            (true, _) => Some(state.quiet + limits.idle),
+            // HTTP/2 lets a client take nothing of an answer without the connection noticing.
+            (false, _) => state.running.values().flatten().min().copied(),
         }
     }
 
     fn is_overdue(&self, limits: &Limits) -> bool {
-        let running = self.lock().running;
-        running == 0 && self.deadline(limits) <= Instant::now()
+        self.end(limits).is_some_and(|end| end <= Instant::now())
+    }
+
+    /// When to look again.
+    fn deadline(&self, limits: &Limits) -> Instant {
+        let later = Instant::now() + limits.idle;
+        self.end(limits).map_or(later, |end| end.min(later))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -229,12 +241,23 @@ impl Activity {
 }
 
 /// A request that runs, until its answer was sent.
-struct Busy(Activity);
+struct Busy {
+    activity: Activity,
+    number: u64,
+}
+
+impl Busy {
+    /// The client is given some bytes. It has all of the patience to take them, and what they are worth.
+    fn sent(&mut self, bytes: usize, patience: Terms) {
+        let end = Instant::now() + patience.whole + patience.worth(bytes);
+        self.activity.lock().running.insert(self.number, Some(end));
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.running -= 1;
+        let mut state = self.activity.lock();
+        state.running.remove(&self.number);
         state.quiet = Instant::now();
     }
 }

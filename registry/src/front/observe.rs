@@ -92,7 +92,7 @@ pub(super) async fn observe(State(front): State<Front>, request: Request, next: 
     };
     let received = inner.metrics.received();
     let request = request.map(|body| {
-        Incoming::wrap(body, inner.limits.patience, move |bytes| {
+        Incoming::wrap(body, inner.limits.terms(), move |bytes| {
             received.inc_by(bytes as u64);
         })
     });

@@ -1,7 +1,7 @@
 //! How long somebody at the other end may take.
 //!
 //! A bound on each wait alone lets a client send a byte a minute for ever; a bound on the whole cuts off an honest upload of hours. So waiting is
-//! taken from a store of patience, and bytes give it back: who is slower than [`Patience::RATE`] runs out of it.
+//! taken from a store of patience, and bytes give it back: who is slower than the rate at which they do runs out of it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,11 +18,8 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// How many bytes give back a second.
-    pub const RATE: u64 = 1024;
-
-    pub fn new(whole: Duration) -> Self {
-        Self { store: Store { whole, left: whole }, waiting: None, timer: None }
+    pub fn new(terms: Terms) -> Self {
+        Self { store: Store { terms, left: terms.whole }, waiting: None, timer: None }
     }
 
     /// The client has to do something, and did not yet. Ready when it took too long.
@@ -45,20 +42,35 @@ impl Patience {
     /// It did.
     pub fn moved(&mut self, bytes: usize) {
         let waited = self.waiting.take().map(|start| start.elapsed()).unwrap_or_default();
-        self.store.moved(waited, bytes as u64);
+        self.store.moved(waited, bytes);
+    }
+}
+
+/// How much of it there is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub whole: Duration,
+    /// How many bytes give back a second.
+    pub rate: u64,
+}
+
+impl Terms {
+    /// What so many bytes give back.
+    pub fn worth(&self, bytes: usize) -> Duration {
+        Duration::from_millis((bytes as u64).saturating_mul(1000) / self.rate.max(1))
     }
 }
 
 /// What is left of it.
 struct Store {
-    whole: Duration,
+    terms: Terms,
     left: Duration,
 }
 
 impl Store {
-    fn moved(&mut self, waited: Duration, bytes: u64) {
-        let back = Duration::from_millis(bytes.saturating_mul(1000) / Patience::RATE);
-        self.left = self.left.saturating_sub(waited).saturating_add(back).min(self.whole);
+    fn moved(&mut self, waited: Duration, bytes: usize) {
+        let left = self.left.saturating_sub(waited).saturating_add(self.terms.worth(bytes));
+        self.left = left.min(self.terms.whole);
     }
 }
 
@@ -67,9 +79,10 @@ mod tests {
     use super::*;
 
     /// Whether a client that sends `bytes` every so many seconds is still there after `times`.
-    fn lasts(seconds: u64, bytes: u64, times: usize) -> bool {
+    fn lasts(seconds: u64, bytes: usize, times: usize) -> bool {
         let pause = Duration::from_secs(seconds);
-        let mut store = Store { whole: Duration::from_secs(60), left: Duration::from_secs(60) };
+        let whole = Duration::from_secs(60);
+        let mut store = Store { terms: Terms { whole, rate: 1024 }, left: whole };
         (0..times).all(|_| {
             let there = pause < store.left;
             store.moved(pause, bytes);

@@ -3,11 +3,10 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::patience::Patience;
+use super::patience::{Patience, Terms};
 
 /// Gives up writing to who does not read. Reading is watched where it is known what is waited for.
 pub(super) struct Stall<S> {
@@ -16,7 +15,7 @@ pub(super) struct Stall<S> {
 }
 
 impl<S> Stall<S> {
-    pub fn new(stream: S, patience: Duration) -> Self {
+    pub fn new(stream: S, patience: Terms) -> Self {
         Self { stream, patience: Patience::new(patience) }
     }
 

@@ -93,6 +93,29 @@ async fn who_does_not_read_is_cut_off() {
     assert!(got < 64 << 20, "{got}");
 }
 
+/// Over HTTP/2 a client can leave an answer where it is while the connection stays alive: nothing blocks but its own window.
+#[tokio::test]
+async fn who_does_not_open_the_window_of_http_2_is_cut_off() {
+    let lab = lab(|limits| (limits.patience, limits.idle, limits.rate) = (SHORT, SHORT, 1 << 40)).await;
+    // More than what is kept for a stream that is not read.
+    let blob = vec![7; 16 << 20];
+    let digest = Digest::of(&blob);
+    assert_eq!(status(lab.push("a", blob)).await, 201);
+    let (client, connection) = h2::client::handshake(lab.raw().await).await.unwrap();
+    let asked = tokio::spawn(async move {
+        let mut client = client.ready().await.unwrap();
+        let uri = format!("http://localhost/v2/a/blobs/{digest}");
+        let request = axum::http::Request::get(uri).body(()).unwrap();
+        let (response, _) = client.send_request(request, true).unwrap();
+        // Held, and never read.
+        let _answer = response.await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let end = tokio::time::timeout(Duration::from_secs(30), connection).await;
+    asked.abort();
+    let _ = end.expect("the server does not hang up");
+}
+
 #[tokio::test]
 async fn a_slow_client_that_goes_on_is_served_to_the_end() {
     let lab = lab(|limits| limits.patience = Duration::from_millis(500)).await;
