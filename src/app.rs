@@ -27,6 +27,8 @@ pub struct App {
     pub has_words: bool,
     pub progress: Arc<Progress>,
     pub cancel: Cancel,
+    /// True from the first signal on, for what waits for it among other things.
+    told: tokio::sync::watch::Receiver<bool>,
 }
 
 /// Carries the command out.
@@ -41,7 +43,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     sandbox::enter_user_namespace()?;
     let progress = Arc::new(Progress::new(kind));
     let cancel = Cancel::new().map_err(|e| Failure::new(Kind::Failed, format!("cannot prepare for Ctrl-C: {e}")))?;
-    let app = App { global: cli.global, has_words: kind.has_words(), progress, cancel };
+    let (tell, told) = tokio::sync::watch::channel(false);
+    let app = App { global: cli.global, has_words: kind.has_words(), progress, cancel, told };
+    // A server has running requests to end, and bounds that itself.
+    let patience = if matches!(cli.command, Command::Serve(_)) { None } else { Some(PATIENCE) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::new(Kind::Failed, format!("cannot start threads: {e}")))?;
     let result = runtime.block_on(async {
@@ -53,9 +58,13 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             };
             if told {
                 signal.cancel();
+                let _ = tell.send(true);
                 // A build stops at once and tidies up. What does not look out for signals has a moment to come to its end, and is
                 // then left as after a power cut, which everything here survives; a second Ctrl-C does not wait for anybody.
-                let _ = tokio::time::timeout(PATIENCE, interrupted()).await;
+                match patience {
+                    Some(patience) => drop(tokio::time::timeout(patience, interrupted()).await),
+                    None => drop(interrupted().await),
+                }
                 eprintln!("cancelled");
                 std::process::exit(Kind::Cancelled as i32);
             }
@@ -91,6 +100,7 @@ impl App {
             Command::Plan(args) => commands::plan::run(self, args).await,
             Command::Why(args) => commands::why::run(self, args).await,
             Command::Verify(args) => commands::verify::run(self, args).await,
+            Command::Gc(args) => commands::gc::run(self, args),
             Command::Release(args) => commands::release::run(self, args).await,
             Command::Releases(args) => commands::releases::run(self, args),
             Command::Deploy(args) => commands::deploy::run(self, args),
@@ -100,10 +110,21 @@ impl App {
             Command::Images(args) => commands::images::run(self, args),
             Command::Import(args) => commands::import::run(self, args),
             Command::Export(args) => commands::export::run(self, args),
+            Command::Rmi(args) => commands::rmi::run(self, args),
             Command::Push(args) => commands::push::run(self, args).await,
             Command::Pull(args) => commands::pull::run(self, args).await,
             Command::Copy(args) => commands::copy::run(self, args).await,
+            Command::Serve(args) => commands::serve::run(self, args).await,
             Command::Doctor(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    /// Waits for the first signal to end.
+    pub fn ending(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut told = self.told.clone();
+        async move {
+            // Who tells lives as long as the program.
+            let _ = told.wait_for(|told| *told).await;
         }
     }
 
@@ -121,8 +142,17 @@ impl App {
 
     /// The images of the store.
     pub fn images(&self) -> Result<Images> {
+        self.open(Store::open)
+    }
+
+    /// The images of the store, for a process that never ends.
+    pub fn images_as_service(&self) -> Result<Images> {
+        self.open(Store::open_as_service)
+    }
+
+    fn open(&self, open: fn(&Path) -> std::result::Result<Store, shiplap_cache::Error>) -> Result<Images> {
         let home = self.home()?;
-        let store = Store::open(&home).map_err(|error| match error {
+        let store = open(&home).map_err(|error| match error {
             error @ shiplap_cache::Error::Io { .. } => {
                 let failure = Failure::of(Kind::Store, &error);
                 if failure.has_hint() {

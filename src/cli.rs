@@ -95,10 +95,13 @@ pub enum Command {
     Images(commands::images::Args),
     Import(commands::import::Args),
     Export(commands::export::Args),
+    Rmi(commands::rmi::Args),
     Push(commands::push::Args),
     Pull(commands::pull::Args),
     Copy(commands::copy::Args),
+    Serve(Box<commands::serve::Args>),
     Verify(commands::verify::Args),
+    Gc(commands::gc::Args),
     Doctor(commands::doctor::Args),
     Completions(commands::completions::Args),
 }

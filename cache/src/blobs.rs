@@ -11,9 +11,13 @@ use crate::error::At;
 use crate::{Digest, Error, Result};
 
 /// A folder of blobs in the shape of an OCI image layout's `blobs/` (image-spec, image-layout.md).
+///
+/// A blob that nothing referred to is in quarantine for a while before it is unlinked. Whoever asks for it by its digest brings it back.
 #[derive(Debug, Clone)]
 pub struct BlobStore {
     folder: PathBuf,
+    quarantine: PathBuf,
+    damaged: PathBuf,
 }
 
 impl BlobStore {
@@ -22,9 +26,11 @@ impl BlobStore {
     /// # Errors
     /// The folder cannot be made.
     pub fn open(home: &Path) -> Result<Self> {
-        let folder = home.join("blobs/sha256");
-        std::fs::create_dir_all(&folder).at("make", &folder)?;
-        Ok(Self { folder })
+        let (folder, quarantine) = (home.join("blobs/sha256"), home.join("quarantine"));
+        for folder in [&folder, &quarantine] {
+            std::fs::create_dir_all(folder).at("make", folder)?;
+        }
+        Ok(Self { folder, quarantine, damaged: home.join("damaged") })
     }
 
     /// Where a blob is, or would be.
@@ -32,17 +38,80 @@ impl BlobStore {
         self.folder.join(digest.hex())
     }
 
+    /// Where a blob is that is in quarantine.
+    pub(crate) fn quarantined(&self, digest: &Digest) -> PathBuf {
+        self.quarantine.join(digest.hex())
+    }
+
+    /// The folders of blobs that are here, and of those in quarantine.
+    pub(crate) fn folders(&self) -> [&Path; 2] {
+        [&self.folder, &self.quarantine]
+    }
+
+    /// All blobs that are here.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn all(&self) -> Result<Vec<Digest>> {
+        let mut all = Vec::new();
+        for item in std::fs::read_dir(&self.folder).at("read", &self.folder)? {
+            let name = item.at("read", &self.folder)?.file_name();
+            all.extend(format!("sha256:{}", name.to_string_lossy()).parse::<Digest>());
+        }
+        Ok(all)
+    }
+
+    /// Moves the file of a blob that was found damaged to `damaged/`, for whoever wants to look at it, so that a push or pull brings the blob anew.
+    /// Says where it is; nothing when the file is gone or right by now.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn put_away_damaged(&self, digest: &Digest) -> Result<Option<PathBuf>> {
+        let path = self.path(digest);
+        // Under another name nobody reads it, and what is read now is what is moved. Another process may have replaced it meanwhile.
+        let damaged = self.damaged.join(digest.hex());
+        std::fs::create_dir_all(&self.damaged).at("make", &self.damaged)?;
+        if !moved(&path, &damaged)? {
+            return Ok(None);
+        }
+        if File::open(&damaged).is_ok_and(|file| io::copy(&mut BlobReader::new(file, *digest), &mut io::sink()).is_ok())
+        {
+            moved(&damaged, &path)?;
+            return Ok(None);
+        }
+        Ok(Some(damaged))
+    }
+
+    /// Puts a blob into quarantine; says whether it was there.
+    pub(crate) fn set_aside(&self, digest: &Digest) -> Result<bool> {
+        moved(&self.path(digest), &self.quarantined(digest))
+    }
+
+    /// Brings a blob back from quarantine; says whether it was there. `rename(2)` is atomic: of this and the unlinking one wins.
+    pub(crate) fn bring_back(&self, digest: &Digest) -> Result<bool> {
+        moved(&self.quarantined(digest), &self.path(digest))
+    }
+
+    /// Does something with a blob's path. When it is not there, it is looked for in quarantine.
+    fn here<T>(&self, digest: &Digest, look: impl Fn(&Path) -> io::Result<T>) -> Result<Option<T>> {
+        let path = self.path(digest);
+        loop {
+            match look(&path) {
+                Ok(found) => return Ok(Some(found)),
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e).at("read", &path),
+                Err(_) if self.bring_back(digest)? => {}
+                // Another thread may have brought it back between the two looks.
+                Err(_) => return look(&path).map_or(Ok(None), |found| Ok(Some(found))),
+            }
+        }
+    }
+
     /// The size of a blob in bytes, none when it is not here.
     ///
     /// # Errors
     /// The disk fails.
     pub fn size(&self, digest: &Digest) -> Result<Option<u64>> {
-        let path = self.path(digest);
-        match std::fs::metadata(&path) {
-            Ok(meta) => Ok(Some(meta.len())),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e).at("read", &path),
-        }
+        Ok(self.here(digest, |path| std::fs::metadata(path))?.map(|meta| meta.len()))
     }
 
     /// Opens a blob. The reader checks the digest and fails at the end, not silently, when the bytes are others.
@@ -53,12 +122,12 @@ impl BlobStore {
         Ok(BlobReader::new(self.open_file(digest)?, *digest))
     }
 
-    fn open_file(&self, digest: &Digest) -> Result<File> {
-        let path = self.path(digest);
-        match File::open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::MissingBlob(*digest)),
-            opened => opened.at("read", &path),
-        }
+    /// Opens a blob's file; whoever reads it checks the bytes.
+    ///
+    /// # Errors
+    /// As [`BlobStore::open_blob`].
+    pub fn open_file(&self, digest: &Digest) -> Result<File> {
+        self.here(digest, |path| File::open(path))?.ok_or(Error::MissingBlob(*digest))
     }
 
     /// Reads a small blob whole and checks it.
@@ -117,17 +186,13 @@ impl BlobStore {
         let file = DurableFile::new_in(&self.folder).at("write", &self.folder)?;
         Ok(BlobWriter { file, hasher: sha2::Sha256::new(), size: 0, folder: self.folder.clone() })
     }
+}
 
-    /// Removes a blob; that it is gone already is fine.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn remove(&self, digest: &Digest) -> Result<()> {
-        let path = self.path(digest);
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).at("remove", &path),
-            _ => Ok(()),
-        }
+fn moved(from: &Path, to: &Path) -> Result<bool> {
+    match std::fs::rename(from, to) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e).at("move", from),
     }
 }
 
@@ -239,6 +304,35 @@ mod tests {
             assert!(writer.commit(Some((&announced.0, announced.1))).is_err());
         }
         assert_eq!(std::fs::read_dir(dir.path().join("blobs/sha256")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_blob_in_quarantine_comes_back_to_whoever_asks_for_it() {
+        let (_dir, blobs) = store();
+        let digest = blobs.put(b"hello").unwrap();
+        assert!(blobs.set_aside(&digest).unwrap() && !blobs.path(&digest).exists());
+        assert!(!blobs.set_aside(&digest).unwrap());
+        assert_eq!(blobs.size(&digest).unwrap(), Some(5));
+        assert!(blobs.path(&digest).exists() && !blobs.quarantined(&digest).exists());
+        blobs.set_aside(&digest).unwrap();
+        assert_eq!(blobs.read(&digest).unwrap(), b"hello");
+        blobs.set_aside(&digest).unwrap();
+        assert_eq!(blobs.put(b"hello").unwrap(), digest);
+        assert!(blobs.path(&digest).exists());
+    }
+
+    #[test]
+    fn a_damaged_blob_is_put_away_and_can_be_had_anew() {
+        let (_dir, blobs) = store();
+        let (right, wrong) = (blobs.put(b"right").unwrap(), blobs.put(b"hello").unwrap());
+        std::fs::write(blobs.path(&wrong), b"hellp").unwrap();
+        assert_eq!(blobs.put_away_damaged(&right).unwrap(), None);
+        let away = blobs.put_away_damaged(&wrong).unwrap().unwrap();
+        assert_eq!(std::fs::read(away).unwrap(), b"hellp");
+        assert_eq!(blobs.all().unwrap(), [right]);
+        assert_eq!(blobs.size(&wrong).unwrap(), None);
+        assert_eq!(blobs.put(b"hello").unwrap(), wrong);
+        assert_eq!(blobs.put_away_damaged(&wrong).unwrap(), None);
     }
 
     #[test]

@@ -86,6 +86,12 @@ pub enum Error {
         /// How this process runs.
         runs: &'static str,
     },
+    /// What refers to something in the store cannot be read.
+    #[error("{0}; nothing was removed, for what cannot be read may need anything")]
+    References(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Another process takes space back.
+    #[error("another process takes space back now: wait for it to end")]
+    Collecting,
     /// A record in the database cannot be read.
     #[error("a record of the store cannot be read: {0}")]
     Record(#[from] serde_json::Error),

@@ -9,12 +9,14 @@
 //! - [`BlobStore`] keeps blobs as files, [`LayerIndex`] says what a layer holds, [`Tree`] sees a stack of
 //!   layers as one file system without touching the disk.
 //! - [`Store`] is the folder (`SHIPLAP_HOME`) that holds all of it, safe for several processes at once.
+//! - [`collect`] takes space back that nothing refers to.
 
 #![forbid(unsafe_code)]
 
 mod between;
 mod blobs;
 mod capture;
+pub mod collect;
 mod digest;
 pub mod durable;
 mod error;
@@ -37,6 +39,8 @@ pub use path::{PathError, TreePath};
 pub use path_set::{Asked, Observation, PathSet};
 pub use source::{SourceFile, SourceTree, Walk};
 pub use steps::{Lookup, StepResult, StepRun};
-pub use store::{LayerBlob, PendingLayer, Store};
+pub use store::{
+    LINK_REST, LayerBlob, Lease, NewManifest, NewTag, PendingLayer, Removed, Served, ServedManifest, Store, Unlinked,
+};
 pub use tree::{Found, Resolved, Stack, Tree};
 pub use watcher::{Question, Watcher};

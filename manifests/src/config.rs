@@ -27,6 +27,8 @@ pub struct Config {
     pub build: BuildSection,
     /// What a release does.
     pub release: ReleaseSection,
+    /// What may be removed from the store.
+    pub gc: GcSection,
 }
 
 /// What is written in the file.
@@ -39,6 +41,8 @@ struct File {
     build: BuildSection,
     #[serde(default)]
     release: ReleaseSection,
+    #[serde(default)]
+    gc: GcSection,
 }
 
 /// `[build]`: how images are built and packed.
@@ -65,6 +69,14 @@ impl Default for BuildSection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Age(pub std::time::Duration);
+
+impl std::str::FromStr for Age {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(text.to_owned())
+    }
+}
 
 impl TryFrom<String> for Age {
     type Error = String;
@@ -109,6 +121,51 @@ pub enum Compression {
 pub struct ReleaseSection {
     /// Whether a release pushes its images. Left out: yes for each image whose repository names a registry.
     pub push: Option<bool>,
+}
+
+/// `[gc]`: what may be removed from the store. What a release, a tag, a name or a deploy target needs never is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct GcSection {
+    /// What is younger stays, referred to or not. Left out: a day.
+    pub grace: Option<Age>,
+    /// How long what was removed can be brought back. Left out: a day.
+    pub quarantine: Option<Age>,
+    /// Step results and cache mounts that nobody used for so long go. Left out: they stay.
+    pub unused_for: Option<Age>,
+    /// How large the store may be; above that, step results and cache mounts go that were used longest ago. Left out: any size.
+    pub max_used_space: Option<Size>,
+    /// Manifests that were pushed to `shiplap serve`, have no tag and belong to nothing go when they are so old. Left out: they stay.
+    pub untagged: Option<Age>,
+}
+
+/// A number of bytes, as `50GB`, `500MB` or `20GiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Size(pub u64);
+
+impl std::str::FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let size: Result<bytesize::ByteSize, _> = text.parse();
+        size.map(|size| Self(size.as_u64()))
+            .map_err(|_| format!("`{text}` is no size: write it as 50GB, 500MB or 20GiB"))
+    }
+}
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Size> for String {
+    fn from(size: Size) -> Self {
+        format!("{}B", size.0)
+    }
 }
 
 /// `[instance.NAME]`: one Open edX site.
@@ -244,7 +301,13 @@ impl Config {
     /// As [`Config::load`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let file: File = toml::from_str(text).map_err(|e| ConfigError::syntax(path, text, &e))?;
-        let config = Self { path: path.to_owned(), instances: file.instance, build: file.build, release: file.release };
+        let config = Self {
+            path: path.to_owned(),
+            instances: file.instance,
+            build: file.build,
+            release: file.release,
+            gc: file.gc,
+        };
         config.check()?;
         Ok(config)
     }

@@ -85,6 +85,18 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// What a manifest names cannot be known.
+    #[error(
+        "{name} stands for the manifest {digest}, which cannot be read ({why}): push, pull or release it again, remove the name, or pass --ignore-damaged"
+    )]
+    Unreadable {
+        /// What stands for it.
+        name: String,
+        /// The manifest.
+        digest: Digest,
+        /// Why.
+        why: String,
+    },
     /// A JSON document of an image cannot be read.
     #[error("the {what} {digest} cannot be read: {why}")]
     BadDocument {

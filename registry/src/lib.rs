@@ -6,7 +6,7 @@
 //! - [`tarball`] turns a layer directory into a tar with the same bytes on every machine, [`unpack`] turns a tar from
 //!   anywhere into a layer, and never writes outside of it.
 //! - [`Images`] is what the local store knows: images before and after they are packed, their names and tags.
-//! - [`Client`] pulls and pushes; [`archive`] imports and exports files.
+//! - [`Client`] pulls and pushes; [`archive`] imports and exports files; [`server`] is a registry over the store.
 //!
 //! Nothing here prints or reads the environment; progress goes to a [`Progress`].
 
@@ -17,8 +17,10 @@ mod annotate;
 pub mod archive;
 pub mod auth;
 mod client;
+mod collect;
 mod compress;
 mod error;
+pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hash;
@@ -30,13 +32,16 @@ mod pack;
 mod platform;
 mod progress;
 mod reference;
+pub mod server;
 pub mod tag;
 pub mod tarball;
 pub mod unpack;
+mod verify;
 mod whole;
 
 pub use annotate::Annotations;
 pub use client::{Client, ClientOptions, Pulled, Pushed, install_tls};
+pub use collect::{Broken, Collector, Root, ServedPolicy};
 pub use compress::Compression;
 pub use error::{Error, RemoteError, Result, Trouble};
 pub use image::{History, Image};
@@ -46,3 +51,4 @@ pub use pack::{PackOptions, Packed, clamped};
 pub use platform::{Platform, PlatformError};
 pub use progress::{Event, NoProgress, Progress};
 pub use reference::{Reference, ReferenceError, Repository};
+pub use verify::{Damaged, Verified, verify};

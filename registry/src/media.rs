@@ -25,6 +25,14 @@ pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.
 /// Docker's manifest list.
 pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
+/// The artifact manifest of the release candidates of image-spec 1.1: some tools still push it.
+pub const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
+
+/// Whether something is a manifest or an index of a kind that a registry keeps.
+pub fn is_manifest(media_type: &str) -> bool {
+    media_type == OCI_ARTIFACT || MANIFESTS.contains(&media_type)
+}
+
 /// What we accept as a manifest, what we would make first.
 pub const MANIFESTS: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX];
 

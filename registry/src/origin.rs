@@ -9,10 +9,10 @@ use shiplap_cache::{Digest, ImageId, LayerBlob, LayerId, Store};
 
 use crate::Result;
 
-const LAYERS: &str = "layer-origin";
-const IMAGES: &str = "image-origin";
-const CONFIGS: &str = "config-origin";
-const UNPACKED: &str = "unpacked";
+pub(crate) const LAYERS: &str = "layer-origin";
+pub(crate) const IMAGES: &str = "image-origin";
+pub(crate) const CONFIGS: &str = "config-origin";
+pub(crate) const UNPACKED: &str = "unpacked";
 
 #[derive(Serialize, Deserialize)]
 struct Record {
@@ -28,6 +28,11 @@ pub(crate) fn layer(store: &Store, layer: &LayerId) -> Result<Option<LayerBlob>>
     let Ok(Record { media_type, diff_id, digest, size }) = serde_json::from_str(&text) else { return Ok(None) };
     let here = store.blobs().size(&digest)? == Some(size);
     Ok(here.then_some(LayerBlob { media_type, diff_id, digest, size }))
+}
+
+/// The digest in a record of the blob that a layer came as.
+pub(crate) fn blob_of(record: &str) -> Option<Digest> {
+    serde_json::from_str::<Record>(record).ok().map(|record| record.digest)
 }
 
 /// Remembers the blob that a layer came as. The newest is the one that is surely here.

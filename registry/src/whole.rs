@@ -6,7 +6,7 @@ use crate::media::Document;
 use crate::{Descriptor, Error, Result};
 
 /// Which state of a blob's file was read to its end and found right.
-const VERIFIED: &str = "verified";
+pub(crate) const VERIFIED: &str = "verified";
 
 /// Reads a blob to its end, unless its file is as it was when that was done before: whoever writes to it changes its times. So a
 /// release is read once, and going back to it at night takes no time.

@@ -146,7 +146,7 @@ fn write(name: &str, prefix: &str, tutor: Option<&Path>, images: &[Found], here:
             text.push_str(&format!("file = \"docker-compose.override.yml\"\nservices = {{ {} }}\n", services.join(", ")));
         }
     }
-    text.push_str("\n# [build]\n# compression = \"gzip\"      # for engines before Docker 23\n# [release]\n# push = false               # default: push where the repository names a registry\n");
+    text.push_str("\n# [build]\n# compression = \"gzip\"      # for engines before Docker 23\n# [release]\n# push = false               # default: push where the repository names a registry\n# [gc]                       # see `shiplap gc --help`\n# max-used-space = \"50GB\"\n# unused-for = \"30d\"\n");
     text.replace("instance.NAME.", &format!("instance.{name}."))
 }
 

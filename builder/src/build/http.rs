@@ -27,12 +27,15 @@ impl Fetched {
     }
 }
 
+/// The space of names that says which file a URL gave.
+const FETCHED: &str = "http";
+
 /// Fetches a file into the store.
 pub(crate) async fn fetch(store: &Store, client: &reqwest::Client, url: &str) -> Result<Fetched, FetchError> {
     // A password in the URL belongs neither into the store nor into an error.
     let name = super::git::without_credentials(url);
     let fail = |why: String| FetchError::Http { url: name.clone(), why };
-    let known: Option<Fetched> = store.name("http", &name)?.and_then(|text| serde_json::from_str(&text).ok());
+    let known: Option<Fetched> = store.name(FETCHED, &name)?.and_then(|text| serde_json::from_str(&text).ok());
     let known = match known {
         Some(known) if store.blobs().size(&known.digest)?.is_some() => Some(known),
         _ => None,
@@ -64,8 +67,17 @@ pub(crate) async fn fetch(store: &Store, client: &reqwest::Client, url: &str) ->
     let (digest, _) = writer.commit(None)?;
     let fetched = Fetched { digest, mtime, etag, last_modified };
     let record = serde_json::to_string(&fetched).map_err(shiplap_cache::Error::from)?;
-    store.set_name("http", &name, &record)?;
+    store.set_name(FETCHED, &name, &record)?;
     Ok(fetched)
+}
+
+/// The blobs of all files that `ADD` fetched.
+///
+/// # Errors
+/// The database fails.
+pub fn downloads(store: &Store) -> Result<Vec<Digest>, shiplap_cache::Error> {
+    let fetched = store.names(FETCHED)?;
+    Ok(fetched.iter().filter_map(|(_, text)| Some(serde_json::from_str::<Fetched>(text).ok()?.digest)).collect())
 }
 
 /// The digest of a fetched file by the algorithm that another digest names.

@@ -57,6 +57,7 @@ pub use check::Checked;
 pub use error::{BuildError, FetchError, StepError};
 pub use events::{Event, Outcome, StepId, StepInfo, StepSelector, Unwatched, Watch};
 pub use explain::{Change, Reason, What, Why};
+pub use http::downloads;
 pub use inputs::Input;
 pub use layout::LayoutError;
 pub use noise::NOISE;

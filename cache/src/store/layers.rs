@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Store, lock};
+use super::mounts::USE;
+use super::{Store, lock, now};
 use crate::error::At;
 use crate::{Digest, Entry, Error, IndexBuilder, LayerId, LayerIndex, Result, Tree, TreePath, capture};
 
@@ -94,8 +95,11 @@ impl Store {
             if !taken || !dir.exists() {
                 moved = place(&pending, &index, &dir, &file);
                 if moved.is_ok() {
-                    let row = params![id.as_bytes(), size, entries, self.boot];
-                    db.execute("INSERT OR REPLACE INTO layers (id, size, entries, boot) VALUES (?1, ?2, ?3, ?4)", row)?;
+                    let row = params![id.as_bytes(), size, entries, self.boot, now()];
+                    db.execute(
+                        "INSERT OR REPLACE INTO layers (id, size, entries, boot, used) VALUES (?1, ?2, ?3, ?4, ?5)",
+                        row,
+                    )?;
                 }
             }
             Ok(())
@@ -111,7 +115,7 @@ impl Store {
         self.home.join("layers").join(&id.hex()[..32])
     }
 
-    fn index_file(&self, id: &LayerId) -> PathBuf {
+    pub(crate) fn index_file(&self, id: &LayerId) -> PathBuf {
         self.home.join("indices").join(&id.hex()[..32])
     }
 
@@ -124,24 +128,49 @@ impl Store {
         if lock(&self.present).contains(id) {
             return Ok(true);
         }
-        let boot: Option<Option<String>> = self.query(|db| {
-            db.prepare_cached("SELECT boot FROM layers WHERE id = ?1")?
-                .query_row([id.as_bytes()], |row| row.get(0))
-                .optional()
-        })?;
+        let row = match self.layer_row(id)? {
+            None if self.reprieve(id)? => self.layer_row(id)?,
+            row => row,
+        };
+        let Some((boot, used)) = row else { return Ok(false) };
         let is_here = match boot {
-            None => false,
-            Some(Some(boot)) if boot != self.boot || boot.is_empty() => self.check_layer(id)?,
-            Some(_) => self.layer_dir(id).is_dir(),
+            Some(boot) if boot != self.boot || boot.is_empty() => self.check_layer(id)?,
+            _ => self.layer_dir(id).is_dir(),
         };
         if is_here {
+            if used < now() - USE {
+                let row = params![id.as_bytes(), now()];
+                self.transact(|db| db.execute("UPDATE layers SET used = ?2 WHERE id = ?1", row))?;
+            }
             lock(&self.present).insert(*id);
         }
         Ok(is_here)
     }
 
-    /// Reads a layer's files again and compares them with its name.
-    fn check_layer(&self, id: &LayerId) -> Result<bool> {
+    /// The boot that made a layer, and when it was used last.
+    fn layer_row(&self, id: &LayerId) -> Result<Option<(Option<String>, i64)>> {
+        self.query(|db| {
+            db.prepare_cached("SELECT boot, used FROM layers WHERE id = ?1")?
+                .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
+        })
+    }
+
+    /// All layers that are here.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn layers(&self) -> Result<Vec<LayerId>> {
+        let ids: Vec<[u8; 32]> =
+            self.query(|db| db.prepare("SELECT id FROM layers")?.query_map([], |row| row.get(0))?.collect())?;
+        Ok(ids.into_iter().map(LayerId::from_bytes).collect())
+    }
+
+    /// Reads a layer's files again and compares them with its name. One that is damaged is forgotten, so that its step runs again.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn check_layer(&self, id: &LayerId) -> Result<bool> {
         let dir = self.layer_dir(id);
         let whole = match self.index(id) {
             Ok(index) => same_files(&dir, &index, self.overlay),

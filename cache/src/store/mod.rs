@@ -7,16 +7,19 @@
 //! indices/<hex>       their indices
 //! sources/<hex>       what a build context's files were
 //! mounts/<hex>/       `RUN --mount=type=cache` directories
-//! tmp/<session>/      layers being made; swept when their process is gone
+//! quarantine/<hex>    blobs that nothing refers to any more, before they are unlinked
+//! tmp/<lease>/        layers being made; swept when their process is gone
 //! ```
 //!
 //! Layers are not synced to disk one by one: a layer of an earlier boot that was never [synced](Store::sync) is read and
 //! checked against its name before it is used again.
 
+mod doomed;
 mod layers;
+mod lease;
+mod mounts;
 mod names;
 mod served;
-mod session;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -25,8 +28,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+pub(crate) use doomed::{BLOB, LAYER, restore_layer};
 pub use layers::{LayerBlob, PendingLayer};
-use session::Session;
+pub use lease::Lease;
+pub use served::{LINK_REST, NewManifest, NewTag, Removed, Served, ServedManifest, Unlinked};
 
 use crate::error::At;
 use crate::{BlobStore, Error, LayerId, LayerIndex, Overlay, Result, Tree, TreeId};
@@ -34,9 +39,13 @@ use crate::{BlobStore, Error, LayerId, LayerIndex, Overlay, Result, Tree, TreeId
 /// The version of the database and the folder's layout.
 const VERSION: u32 = 3;
 
+/// How long to wait for another process's transaction.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 const SCHEMA: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE layers (id BLOB PRIMARY KEY, size INTEGER NOT NULL, entries INTEGER NOT NULL, boot TEXT) WITHOUT ROWID;
+CREATE TABLE layers (id BLOB PRIMARY KEY, size INTEGER NOT NULL, entries INTEGER NOT NULL, boot TEXT,
+    used INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE TABLE layer_blobs (layer BLOB NOT NULL, media TEXT NOT NULL, diff_id TEXT NOT NULL, digest TEXT NOT NULL,
     size INTEGER NOT NULL, PRIMARY KEY (layer, media)) WITHOUT ROWID;
 CREATE TABLE exact (step BLOB NOT NULL, parent BLOB NOT NULL, result TEXT NOT NULL,
@@ -62,6 +71,18 @@ DROP TABLE results;
 DELETE FROM exact;
 ";
 
+/// From version 2: nothing was ever removed, so nobody noted when it was used. All of it was used now.
+fn from_version_2() -> String {
+    let used =
+        format!("ALTER TABLE layers ADD COLUMN used INTEGER NOT NULL DEFAULT 0; UPDATE layers SET used = {};", now());
+    [&used, served::SCHEMA, doomed::SCHEMA, mounts::SCHEMA].concat()
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64)
+}
+
 /// An open store.
 #[derive(Debug)]
 pub struct Store {
@@ -70,7 +91,8 @@ pub struct Store {
     blobs: BlobStore,
     overlay: Overlay,
     boot: String,
-    session: Mutex<Option<Session>>,
+    /// Taken at the beginning, but by a service, which takes one for each of its deeds.
+    lease: Mutex<Option<Lease>>,
     /// Layers that are known to be here and whole.
     present: Mutex<HashSet<LayerId>>,
     /// Of layers that are here or were: what runs of steps stood on is compared when it is gone too.
@@ -86,9 +108,20 @@ impl Store {
     /// # Errors
     /// [`Error::NewerStore`], [`Error::OtherPrivilege`], or the folder cannot be written.
     pub fn open(home: &Path) -> Result<Self> {
+        let store = Self::open_as_service(home)?;
+        *lock(&store.lease) = Some(store.lease()?);
+        Ok(store)
+    }
+
+    /// As [`Store::open`], for a process that never ends: it holds no lease but those that it takes with [`Store::lease`] for what it does, or
+    /// nothing could ever be collected beside it. It must not remember from one of its deeds to the next what is here.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_as_service(home: &Path) -> Result<Self> {
         std::fs::create_dir_all(home).at("make", home)?;
         let home = &home.canonicalize().at("find", home)?;
-        for folder in ["layers", "indices", "sources", "mounts", "tmp"] {
+        for folder in ["layers", "indices", "sources", "mounts", "quarantine", "tmp"] {
             let folder = home.join(folder);
             std::fs::create_dir_all(&folder).at("make", &folder)?;
         }
@@ -99,14 +132,14 @@ impl Store {
             overlay,
             // Where there is no boot id nothing is ever known to be of this boot, and everything is checked.
             boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned(),
-            session: Mutex::default(),
+            lease: Mutex::default(),
             present: Mutex::default(),
             indices: Mutex::default(),
             trees: Mutex::default(),
             imagined: Mutex::default(),
             home: home.clone(),
         };
-        session::sweep(&home.join("tmp"))?;
+        lease::sweep(&store.tmp())?;
         for folder in ["blobs/sha256", "sources"] {
             let folder = home.join(folder);
             crate::durable::sweep(&folder).at("read", &folder)?;
@@ -134,22 +167,24 @@ impl Store {
     /// # Errors
     /// The disk is full or fails.
     pub fn temporary(&self) -> Result<tempfile::TempDir> {
-        let mut session = lock(&self.session);
-        if session.is_none() {
-            *session = Some(Session::begin(&self.home.join("tmp"))?);
+        let mut lease = lock(&self.lease);
+        if lease.is_none() {
+            *lease = Some(self.lease()?);
         }
-        let folder = session.as_ref().map(Session::folder).unwrap_or(&self.home);
+        let folder = lease.as_ref().map(Lease::folder).unwrap_or(&self.home);
         tempfile::Builder::new().prefix("").tempdir_in(folder).at("write", folder)
     }
 
-    /// The directory of a `RUN --mount=type=cache`, by the mount's identity.
+    /// Keeps all that is in the store now on disk for as long as the lease is held.
     ///
     /// # Errors
-    /// It cannot be made.
-    pub fn cache_mount(&self, key: &str) -> Result<PathBuf> {
-        let folder = self.home.join("mounts").join(blake3::hash(key.as_bytes()).to_hex().as_str());
-        std::fs::create_dir_all(&folder).at("make", &folder)?;
-        Ok(folder)
+    /// The disk is full or fails.
+    pub fn lease(&self) -> Result<Lease> {
+        Lease::take(&self.tmp())
+    }
+
+    fn tmp(&self) -> PathBuf {
+        self.home.join("tmp")
     }
 
     /// What the last scan of a source folder remembered; empty when nothing did.
@@ -195,6 +230,23 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Another connection to the database, on disk with each commit.
+    pub(crate) fn second_connection(&self) -> Result<Connection> {
+        let open = || {
+            let db = Connection::open(self.home.join("cache.db"))?;
+            db.busy_timeout(PATIENCE)?;
+            db.pragma_update(None, "synchronous", "FULL")?;
+            Ok(db)
+        };
+        open().map_err(|e| self.database_failed(e))
+    }
+
+    pub(crate) fn database_failed(&self, source: rusqlite::Error) -> Error {
+        database_error(&self.home, source)
+    }
+}
+
 fn transact<T>(db: &mut Connection, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let value = f(&transaction)?;
@@ -214,7 +266,7 @@ fn database_error(home: &Path, source: rusqlite::Error) -> Error {
 fn open_database(home: &Path, overlay: Overlay) -> Result<Connection> {
     let fail = |e| database_error(home, e);
     let mut db = Connection::open(home.join("cache.db")).map_err(fail)?;
-    db.busy_timeout(Duration::from_secs(60)).map_err(fail)?;
+    db.busy_timeout(PATIENCE).map_err(fail)?;
     let version = |db: &Connection| db.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0));
     let found = version(&db).map_err(fail)?;
     if found < VERSION {
@@ -226,12 +278,12 @@ fn open_database(home: &Path, overlay: Overlay) -> Result<Connection> {
         // Another process may have been first.
         match version(&new).map_err(fail)? {
             0 => {
-                let all = [SCHEMA, RUNS, served::SCHEMA].concat();
+                let all = [SCHEMA, RUNS, served::SCHEMA, doomed::SCHEMA, mounts::SCHEMA].concat();
                 new.execute_batch(&all).map_err(fail)?;
                 new.execute("INSERT INTO meta VALUES ('overlay', ?1)", [overlay.prefix()]).map_err(fail)?;
             }
-            1 => new.execute_batch(&[FROM_VERSION_1, RUNS, served::SCHEMA].concat()).map_err(fail)?,
-            2 => new.execute_batch(served::SCHEMA).map_err(fail)?,
+            1 => new.execute_batch(&[FROM_VERSION_1, RUNS, &from_version_2()].concat()).map_err(fail)?,
+            2 => new.execute_batch(&from_version_2()).map_err(fail)?,
             _ => {}
         }
         new.pragma_update(None, "user_version", VERSION).map_err(fail)?;
@@ -280,7 +332,9 @@ mod tests {
         store
             .transact(|db| {
                 db.execute_batch(
-                    "DROP TABLE served_blobs; DROP TABLE served_manifests; DROP TABLE served_tags;
+                    "DROP TABLE served_blobs; DROP TABLE served_manifests; DROP TABLE served_parts; DROP TABLE served_tags;
+                     DROP TABLE doomed; DROP TABLE doom; DROP TABLE doom_waits; DROP TABLE mounts;
+                     ALTER TABLE layers DROP COLUMN used;
                      DROP TABLE runs; CREATE TABLE step_sets (a); CREATE TABLE results (a);
                      INSERT INTO exact VALUES (x'00', x'00', ''); PRAGMA user_version = 1;",
                 )

@@ -8,6 +8,7 @@ mod deployments;
 mod journal;
 mod lock;
 mod releases;
+mod roots;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub use journal::{Recovered, Recovery};
 pub(crate) use lock::Lock;
 pub use releases::ReleaseRow;
 pub(crate) use releases::read_manifest;
+pub use roots::Releases;
 
 use crate::names::InstanceName;
 use crate::{Error, Result};

@@ -43,6 +43,9 @@ fn the_whole_form_is_read() {
         compression = "gzip"
         [release]
         push = false
+        [gc]
+        grace = "2h"
+        max-used-space = "50GB"
         "#,
     )
     .unwrap();
@@ -53,6 +56,7 @@ fn the_whole_form_is_read() {
     assert_eq!(image.secrets["npmrc"], Secret::File("npmrc".into()));
     assert!(matches!(&instance.deploy[0], Deploy::Compose(target) if target.pin == Pin::Tag && target.overwrite));
     assert_eq!((config.build.compression, config.release.push), (Compression::Gzip, Some(false)));
+    assert_eq!((config.gc.grace.unwrap().0.as_secs(), config.gc.max_used_space.unwrap().0), (7200, 50_000_000_000));
 }
 
 #[test]

@@ -22,6 +22,7 @@ use std::time::Duration;
 use host::{Host, Hosts};
 pub use pull::Pulled;
 pub use push::Pushed;
+pub(crate) use push::SOURCES;
 use retry::Pauses;
 use session::{Access, Session};
 use shiplap_cache::Digest;

@@ -13,7 +13,7 @@ use crate::tag::ReleaseTag;
 use crate::{Descriptor, Error, Images, Reference, Repository, Result, Trouble};
 
 /// The repository that a blob was last seen in, to be mounted from.
-pub(super) const SOURCES: &str = "blob-source";
+pub(crate) const SOURCES: &str = "blob-source";
 
 /// What a push did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,9 +2,11 @@
 
 mod answers;
 mod archives;
+mod conformance;
 mod fake;
 mod fixture;
 mod folder;
+mod front;
 mod fuzz;
 mod indices;
 mod odd;
