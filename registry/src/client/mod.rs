@@ -25,6 +25,7 @@ pub use push::Pushed;
 pub(crate) use push::SOURCES;
 use retry::Pauses;
 use session::{Access, Session};
+pub(crate) use settle::TAG_IS_KEPT;
 use shiplap_cache::Digest;
 pub use trust::install_tls;
 

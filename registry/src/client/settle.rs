@@ -11,7 +11,7 @@ use super::retry::Pauses;
 use crate::{Error, Reference, Result, Trouble};
 
 /// A registry that makes a release's tag only if it is absent says so with its answer, and need not be watched. `shiplap serve` does.
-const ENFORCED: &str = "shiplap-tag-immutable";
+pub(crate) const TAG_IS_KEPT: &str = "shiplap-tag-immutable";
 
 /// The longest wait before a tag is read back, unless more was asked for.
 const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ impl Session {
                 Err(e) => return Err(e.into()),
             }
             match self.put_manifest(target, manifest).await {
-                Ok(headers) if headers.contains_key(ENFORCED) => break Duration::ZERO,
+                Ok(headers) if headers.contains_key(TAG_IS_KEPT) => break Duration::ZERO,
                 Ok(_) => break self.options.settle.max((begin.elapsed() * 3).min(MAX_WAIT)),
                 Err(fault) => match self.taken_by(target, &fault).await {
                     Some(existing) if existing != manifest.digest => return Err(taken(existing)),

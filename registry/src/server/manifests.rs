@@ -15,6 +15,7 @@ use super::blobs::set_digest;
 use super::document::Document;
 use super::released::{self, Kind};
 use super::{CONTENT_DIGEST, Fault, Inner, Name, Server, Tag, Target, code, detached, send};
+use crate::client::TAG_IS_KEPT;
 use crate::images::TAGS;
 
 /// The most bytes of a manifest: what every registry should take, and no more (*Pushing Manifests*).
@@ -152,6 +153,11 @@ impl Inner {
         // *Pushing Manifests with Subject*: it says that referrers are listed by this registry.
         if let Some(Ok(subject)) = document.subject.map(|subject| HeaderValue::from_str(&subject.to_string())) {
             response.headers_mut().insert(SUBJECT, subject);
+        }
+        // Our own client need not wait to see whether somebody else moves it.
+        if tag.is_some_and(|tag| self.options.immutable.covers(name, tag)) {
+            let kept = HeaderName::from_static(TAG_IS_KEPT);
+            response.headers_mut().insert(kept, HeaderValue::from_static("true"));
         }
         Ok(response)
     }

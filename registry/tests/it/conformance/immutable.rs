@@ -2,8 +2,10 @@
 
 use serde_json::json;
 use shiplap_registry::server::{Immutable, ServerOptions};
+use shiplap_registry::{Client, ClientOptions, Error, NoProgress, PackOptions, Repository};
 
 use super::lab::{Lab, RELEASE, digest, index};
+use crate::fixture::home;
 
 #[tokio::test]
 async fn a_release_tag_is_made_once_and_the_refusal_names_both_digests() {
@@ -25,6 +27,21 @@ async fn a_release_tag_is_made_once_and_the_refusal_names_both_digests() {
     );
     lab.get(&format!("/v2/a/manifests/{}", digest(&other))).await.fails(404, "MANIFEST_UNKNOWN");
     lab.put("b", RELEASE, &lab.image("b", "two").await).await.is(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_client_is_told_that_the_tag_is_kept_and_waits_for_nobody() {
+    let lab = Lab::start().await;
+    let here = home();
+    let pack = |text: &str| here.images.pack(&here.image_of(text).0, &PackOptions::default(), &NoProgress).unwrap();
+    let (first, second) = (pack("one").manifest.digest, pack("two").manifest.digest);
+    let tag = format!("{}/a", lab.address).parse::<Repository>().unwrap().tagged(RELEASE).unwrap();
+    // Who waited so long would not be back today.
+    let settle = std::time::Duration::from_secs(1 << 20);
+    let client = Client::new(ClientOptions { settle, ..ClientOptions::default() });
+    assert_eq!(client.push(&here.images, &first, &tag).await.unwrap().digest, first);
+    let error = client.push(&here.images, &second, &tag).await.unwrap_err();
+    assert!(matches!(error, Error::TagExists { existing, wanted, .. } if (existing, wanted) == (first, second)));
 }
 
 #[tokio::test]
