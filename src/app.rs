@@ -9,11 +9,10 @@ use shiplap_builder::build::Builder;
 use shiplap_builder::sandbox::{self, Cancel, Sandbox};
 use shiplap_cache::Store;
 use shiplap_manifests::{Config, History};
-use shiplap_registry::{Client, ClientOptions, Images, auth::Credentials};
+use shiplap_registry::{Client, Images};
 
 use crate::cli::{Cli, Command, Global};
 use crate::commands;
-use crate::docker_config;
 use crate::failure::{Failure, Kind, Result};
 use crate::plugin::Docker;
 use crate::progress::Progress;
@@ -28,6 +27,8 @@ pub struct App {
     pub has_words: bool,
     pub progress: Arc<Progress>,
     pub cancel: Cancel,
+    /// True from the first signal on, for what waits for it among other things.
+    told: tokio::sync::watch::Receiver<bool>,
 }
 
 /// Carries the command out.
@@ -42,7 +43,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     sandbox::enter_user_namespace()?;
     let progress = Arc::new(Progress::new(kind));
     let cancel = Cancel::new().map_err(|e| Failure::new(Kind::Failed, format!("cannot prepare for Ctrl-C: {e}")))?;
-    let app = App { global: cli.global, has_words: kind.has_words(), progress, cancel };
+    let (tell, told) = tokio::sync::watch::channel(false);
+    let app = App { global: cli.global, has_words: kind.has_words(), progress, cancel, told };
+    // A server has running requests to end, and bounds that itself.
+    let patience = if matches!(cli.command, Command::Serve(_)) { None } else { Some(PATIENCE) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::new(Kind::Failed, format!("cannot start threads: {e}")))?;
     let result = runtime.block_on(async {
@@ -54,9 +58,13 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             };
             if told {
                 signal.cancel();
+                let _ = tell.send(true);
                 // A build stops at once and tidies up. What does not look out for signals has a moment to come to its end, and is
                 // then left as after a power cut, which everything here survives; a second Ctrl-C does not wait for anybody.
-                let _ = tokio::time::timeout(PATIENCE, interrupted()).await;
+                match patience {
+                    Some(patience) => drop(tokio::time::timeout(patience, interrupted()).await),
+                    None => drop(interrupted().await),
+                }
                 eprintln!("cancelled");
                 std::process::exit(Kind::Cancelled as i32);
             }
@@ -107,9 +115,21 @@ impl App {
             Command::Images(args) => commands::images::run(self, args),
             Command::Import(args) => commands::import::run(self, args),
             Command::Export(args) => commands::export::run(self, args),
+            Command::Rmi(args) => commands::rmi::run(self, args),
             Command::Push(args) => commands::push::run(self, args).await,
             Command::Pull(args) => commands::pull::run(self, args).await,
+            Command::Serve(args) => commands::serve::run(self, args).await,
+            Command::Copy(args) => commands::copy::run(self, args).await,
             Command::Doctor(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    /// Waits for the first signal to end.
+    pub fn ending(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut told = self.told.clone();
+        async move {
+            // Who tells lives as long as the program.
+            let _ = told.wait_for(|told| *told).await;
         }
     }
 
@@ -127,8 +147,17 @@ impl App {
 
     /// The images of the store.
     pub fn images(&self) -> Result<Images> {
+        self.open(Store::open)
+    }
+
+    /// The images of the store, for a process that never ends.
+    pub fn images_as_service(&self) -> Result<Images> {
+        self.open(Store::open_as_service)
+    }
+
+    fn open(&self, open: fn(&Path) -> std::result::Result<Store, shiplap_cache::Error>) -> Result<Images> {
         let home = self.home()?;
-        let store = Store::open(&home).map_err(|error| match error {
+        let store = open(&home).map_err(|error| match error {
             error @ shiplap_cache::Error::Io { .. } => {
                 let failure = Failure::of(Kind::Store, &error);
                 if failure.has_hint() {
@@ -147,11 +176,9 @@ impl App {
         Ok(History::open(images.store().home(), images.store().blobs().clone())?)
     }
 
-    /// A client for registries, with Docker's credentials.
+    /// A client for registries, as the command line and the environment want it.
     pub fn client(&self) -> Client {
-        let credentials =
-            docker_config::path().map_or_else(Credentials::anonymous, |file| Credentials::from_file(&file));
-        Client::new(ClientOptions { credentials, progress: self.progress.clone(), ..ClientOptions::default() })
+        self.global.registries.client(self.progress.clone())
     }
 
     /// A builder over the store.

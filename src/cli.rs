@@ -9,6 +9,7 @@ use crate::commands;
 use crate::docker_config;
 use crate::failure::{Failure, Kind, Result};
 use crate::plugin::Docker;
+use crate::registries::Registries;
 
 /// Open edX images that rebuild only what changed, tags that never move, instant rollback.
 #[derive(Debug, Parser)]
@@ -43,6 +44,8 @@ pub struct Global {
     /// Print the result as JSON, on standard output
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
+    #[command(flatten)]
+    pub registries: Registries,
     /// The docker that runs this as its plugin.
     #[arg(skip)]
     pub docker: Option<Docker>,
@@ -92,8 +95,11 @@ pub enum Command {
     Images(commands::images::Args),
     Import(commands::import::Args),
     Export(commands::export::Args),
+    Rmi(commands::rmi::Args),
     Push(commands::push::Args),
     Pull(commands::pull::Args),
+    Serve(Box<commands::serve::Args>),
+    Copy(commands::copy::Args),
     Verify(commands::verify::Args),
     VerifySignature(commands::verify_signature::Args),
     Sign(commands::sign::Args),
@@ -113,7 +119,13 @@ impl Cli {
             Command::Build(_) | Command::Plan(_) | Command::Why(_) | Command::Verify(_) | Command::Release(_)
         );
         let of_buildkit = std::env::var("BUILDKIT_PROGRESS").ok().filter(|kind| builds && !kind.is_empty());
-        let quiet = matches!(&self.command, Command::Build(args) if args.is_quiet());
+        let quiet = match &self.command {
+            Command::Build(args) => args.is_quiet(),
+            Command::Push(args) => args.is_quiet(),
+            Command::Pull(args) => args.is_quiet(),
+            Command::Copy(args) => args.is_quiet(),
+            _ => false,
+        };
         match (self.global.progress, of_buildkit) {
             (Some(kind), _) => Ok(kind),
             _ if quiet => Ok(ProgressKind::Quiet),

@@ -10,6 +10,7 @@ mod names;
 mod output;
 mod plugin;
 mod progress;
+mod registries;
 mod release_images;
 mod supply;
 mod table;

@@ -17,6 +17,7 @@ use crate::{Digest, Error, Result};
 pub struct BlobStore {
     folder: PathBuf,
     quarantine: PathBuf,
+    damaged: PathBuf,
 }
 
 impl BlobStore {
@@ -29,7 +30,7 @@ impl BlobStore {
         for folder in [&folder, &quarantine] {
             std::fs::create_dir_all(folder).at("make", folder)?;
         }
-        Ok(Self { folder, quarantine })
+        Ok(Self { folder, quarantine, damaged: home.join("damaged") })
     }
 
     /// Where a blob is, or would be.
@@ -45,6 +46,40 @@ impl BlobStore {
     /// The folders of blobs that are here, and of those in quarantine.
     pub(crate) fn folders(&self) -> [&Path; 2] {
         [&self.folder, &self.quarantine]
+    }
+
+    /// All blobs that are here.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn all(&self) -> Result<Vec<Digest>> {
+        let mut all = Vec::new();
+        for item in std::fs::read_dir(&self.folder).at("read", &self.folder)? {
+            let name = item.at("read", &self.folder)?.file_name();
+            all.extend(format!("sha256:{}", name.to_string_lossy()).parse::<Digest>());
+        }
+        Ok(all)
+    }
+
+    /// Moves the file of a blob that was found damaged to `damaged/`, for whoever wants to look at it, so that a push or pull brings the blob anew.
+    /// Says where it is; nothing when the file is gone or right by now.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn put_away_damaged(&self, digest: &Digest) -> Result<Option<PathBuf>> {
+        let path = self.path(digest);
+        // Under another name nobody reads it, and what is read now is what is moved. Another process may have replaced it meanwhile.
+        let damaged = self.damaged.join(digest.hex());
+        std::fs::create_dir_all(&self.damaged).at("make", &self.damaged)?;
+        if !moved(&path, &damaged)? {
+            return Ok(None);
+        }
+        if File::open(&damaged).is_ok_and(|file| io::copy(&mut BlobReader::new(file, *digest), &mut io::sink()).is_ok())
+        {
+            moved(&damaged, &path)?;
+            return Ok(None);
+        }
+        Ok(Some(damaged))
     }
 
     /// Puts a blob into quarantine; says whether it was there.
@@ -284,6 +319,20 @@ mod tests {
         blobs.set_aside(&digest).unwrap();
         assert_eq!(blobs.put(b"hello").unwrap(), digest);
         assert!(blobs.path(&digest).exists());
+    }
+
+    #[test]
+    fn a_damaged_blob_is_put_away_and_can_be_had_anew() {
+        let (_dir, blobs) = store();
+        let (right, wrong) = (blobs.put(b"right").unwrap(), blobs.put(b"hello").unwrap());
+        std::fs::write(blobs.path(&wrong), b"hellp").unwrap();
+        assert_eq!(blobs.put_away_damaged(&right).unwrap(), None);
+        let away = blobs.put_away_damaged(&wrong).unwrap().unwrap();
+        assert_eq!(std::fs::read(away).unwrap(), b"hellp");
+        assert_eq!(blobs.all().unwrap(), [right]);
+        assert_eq!(blobs.size(&wrong).unwrap(), None);
+        assert_eq!(blobs.put(b"hello").unwrap(), wrong);
+        assert_eq!(blobs.put_away_damaged(&wrong).unwrap(), None);
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub use path::{PathError, TreePath};
 pub use path_set::{Asked, Observation, PathSet};
 pub use source::{SourceFile, SourceTree, Walk};
 pub use steps::{Lookup, StepResult, StepRun};
-pub use store::{LayerBlob, Lease, PendingLayer, Store};
+pub use store::{
+    LINK_REST, LayerBlob, Lease, NewManifest, NewTag, PendingLayer, Removed, Served, ServedManifest, Store, Unlinked,
+};
 pub use tree::{Found, Resolved, Stack, Tree};
 pub use watcher::{Question, Watcher};

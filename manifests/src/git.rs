@@ -142,18 +142,18 @@ fn remote(top: &Path) -> Result<Option<String>, GitError> {
 }
 
 fn dirty(top: &Path, owned: &[PathBuf]) -> Result<Option<Dirty>, GitError> {
-    let mut paths = vec![".".to_owned()];
+    let mut inside_owned = Vec::new();
     for file in owned {
         // Git compares with the real path of the repository; a target's folder may be reached through a link.
         let folder = file.parent().and_then(|folder| folder.canonicalize().ok());
         let real = folder.zip(file.file_name()).map(|(folder, name)| folder.join(name));
         if let Some(inside) = real.as_deref().and_then(|real| real.strip_prefix(top).ok()).and_then(Path::to_str) {
-            paths.push(format!(":(exclude,top,literal){inside}"));
+            inside_owned.push(inside.to_owned());
         }
     }
-    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-    let mut args = vec!["status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--"];
-    args.extend(&paths);
+    let others: Vec<String> = inside_owned.iter().map(|path| format!(":(exclude,top,literal){path}")).collect();
+    let mut args = vec!["status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--", "."];
+    args.extend(others.iter().map(String::as_str));
     let status = git(top, &args, &[])?;
     // Each entry is two letters, a blank and the path.
     let files: Vec<String> = String::from_utf8_lossy(&status.stdout)
@@ -176,9 +176,14 @@ fn dirty(top: &Path, owned: &[PathBuf]) -> Result<Option<Dirty>, GitError> {
         ("GIT_ALTERNATE_OBJECT_DIRECTORIES", real_objects.as_os_str()),
     ];
     git(top, &["read-tree", "HEAD"], &env)?;
-    let mut args = vec!["add", "--all", "--"];
-    args.extend(&paths);
-    git(top, &args, &env)?;
+    git(top, &["add", "--all", "--", "."], &env)?;
+    // `add` takes no exclusion of a file that is ignored, so what is owned goes back to what it is in the commit.
+    let owned: Vec<String> = inside_owned.iter().map(|path| format!(":(top,literal){path}")).collect();
+    if !owned.is_empty() {
+        let mut args = vec!["reset", "--quiet", "HEAD", "--"];
+        args.extend(owned.iter().map(String::as_str));
+        git(top, &args, &env)?;
+    }
     let tree = line(&git(top, &["write-tree"], &env)?);
     Ok(Some(Dirty { files, tree }))
 }

@@ -55,6 +55,21 @@ pub(crate) fn blobs_of(manifest: &Manifest, config: &ConfigFile) -> Vec<LayerBlo
         .collect()
 }
 
+/// Unpacks an image whose manifest, config and layers are blobs of the store.
+pub(crate) fn from_store(images: &Images, digest: &Digest) -> Result<ImageId> {
+    let store = images.store();
+    let media::Document::Manifest(manifest) = media::Document::parse(&store.blobs().read(digest)?, *digest)? else {
+        let why = "it is an index".to_owned();
+        return Err(Error::BadDocument { what: "manifest", digest: *digest, why });
+    };
+    let config = ConfigFile::parse(&store.blobs().read(&manifest.config.digest)?, manifest.config.digest)?;
+    check_layers(&manifest, *digest, &config)?;
+    let blobs = blobs_of(&manifest, &config).into_iter().zip(origin::chain(&config.diff_ids));
+    let layers: Result<Vec<_>> =
+        blobs.map(|(blob, chain)| unpack_blob(store, &blob, &chain).map(|step| (Some(blob), step))).collect();
+    assemble(images, config, Some(manifest.config.digest), layers?, Some(*digest))
+}
+
 /// Unpacks a layer's blob, which is in the store, unless its tar was unpacked before. `chain` is its ChainID.
 pub(crate) fn unpack_blob(store: &Store, blob: &LayerBlob, chain: &Digest) -> Result<Step> {
     if let Some(step) = known(store, &blob.diff_id, chain)? {

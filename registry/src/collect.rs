@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Deserialize;
-use shiplap_cache::collect::{Need, Needs, ServedEntry, Stale, Stays};
+use serde::{Deserialize, Serialize};
+use shiplap_cache::collect::{Need, Needs, OnDisk, ServedEntry, Stale};
 use shiplap_cache::{Digest, ImageId, LayerId};
 
 use crate::images::{MANIFESTS, NAMES, RECORDS, TAGS};
-use crate::{Error, Images, Result, origin, whole};
+use crate::{Error, Images, Result, media, origin, whole};
 
 /// The space of names that says which manifests are about which: `<hex of the subject>/<hex of the manifest>`.
-const REFERRERS: &str = "referrer";
+pub(crate) const REFERRERS: &str = "referrer";
 
 /// What may go of the repositories that are served.
 #[derive(Debug, Clone, Copy)]
@@ -125,7 +125,8 @@ impl Collector {
             marked.insert(repository, of_repository.blobs.keys().copied().collect());
             needs.extend(of_repository);
         }
-        let young = now() - seconds(self.policy.grace);
+        // A link is not renewed each time that it is asked for.
+        let young = now() - seconds(self.policy.grace) - shiplap_cache::LINK_REST;
         for link in served.links {
             let used = marked.get(link.repository.as_str()).is_some_and(|blobs| blobs.contains(&link.digest));
             if used || link.linked > young {
@@ -135,6 +136,57 @@ impl Collector {
             }
         }
         Ok(())
+    }
+
+    /// Tags, manifests that are served, and `roots` that are not here whole.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn broken(&self, roots: &[Root]) -> Result<Vec<Broken>> {
+        let store = self.images.store();
+        let mut all = roots.to_vec();
+        for (name, digest) in store.names(TAGS)? {
+            all.extend(digest.parse().map(|digest| Root { digest, is_manifest: true, need: Need::Tag, name }));
+        }
+        let served = store.all_served()?;
+        let root = |digest, name| Root { digest, is_manifest: true, need: Need::Served, name };
+        all.extend(served.tags.iter().map(|tag| root(tag.digest, format!("{}:{}", tag.repository, tag.tag))));
+        let is_tagged = |row: &ServedEntry| {
+            served.tags.iter().any(|tag| tag.repository == row.repository && tag.digest == row.digest)
+        };
+        let untagged = served.manifests.iter().filter(|row| !is_tagged(row));
+        all.extend(untagged.map(|row| root(row.digest, format!("{}@{}", row.repository, row.digest))));
+        let mut broken = Vec::new();
+        for Root { digest, is_manifest, need, name } in all {
+            let missing = self.missing(&digest, is_manifest)?;
+            if !missing.is_empty() {
+                broken.push(Broken { name, need, missing });
+            }
+        }
+        Ok(broken)
+    }
+
+    fn missing(&self, root: &Digest, is_manifest: bool) -> Result<Vec<Digest>> {
+        let blobs = self.images.store().blobs();
+        let (mut missing, mut open) = (Vec::new(), vec![*root]);
+        let mut seen = HashSet::new();
+        while let Some(digest) = open.pop() {
+            if !seen.insert(digest) {
+                continue;
+            }
+            if blobs.size(&digest)?.is_none() {
+                missing.push(digest);
+            } else if is_manifest {
+                let named = self.document(&digest, "")?;
+                open.extend(&named.manifests);
+                for blob in &named.blobs {
+                    if seen.insert(*blob) && blobs.size(blob)?.is_none() {
+                        missing.push(*blob);
+                    }
+                }
+            }
+        }
+        Ok(missing)
     }
 
     fn local_referrers(&self) -> Result<HashMap<Digest, Vec<Digest>>> {
@@ -169,11 +221,11 @@ impl Collector {
         Ok(named)
     }
 
-    /// Names that stand for what does not stay.
+    /// Names that stand for what is gone.
     ///
     /// # Errors
     /// The store fails.
-    pub fn stale(&self, stays: &dyn Stays) -> Result<Vec<Stale>> {
+    pub fn stale(&self, there: &OnDisk) -> Result<Vec<Stale>> {
         let store = self.images.store();
         let mut stale = Vec::new();
         let mut drop_from = |space: &'static str, is_stale: &dyn Fn(&str, &str) -> bool| -> Result<HashSet<String>> {
@@ -182,25 +234,27 @@ impl Collector {
             stale.extend(gone.iter().map(|name| Stale::Name { space, name: name.clone() }));
             Ok(gone)
         };
-        let named: HashSet<String> = store.names(NAMES)?.into_iter().map(|(_, id)| id).collect();
+        let blob = |hex: &str| format!("sha256:{hex}").parse().is_ok_and(|digest| there.blob(&digest));
+        // An image whose layers are gone can be unpacked again from its manifest.
+        let mut wanted: HashSet<String> = store.names(NAMES)?.into_iter().map(|(_, id)| id).collect();
+        wanted.extend(store.names(MANIFESTS)?.into_iter().filter(|(hex, _)| blob(hex)).map(|(_, id)| id));
         let images = drop_from(RECORDS, &|id, record| {
             // A record that cannot be read is none.
             let image = serde_json::from_str::<crate::Image>(record);
-            !named.contains(id) && image.is_ok_and(|image| image.layers.iter().any(|layer| !stays.layer(layer)))
+            !wanted.contains(id) && image.is_ok_and(|image| image.layers.iter().any(|layer| !there.layer(layer)))
         })?;
         for space in [origin::IMAGES, origin::CONFIGS] {
             drop_from(space, &|id, _| images.contains(id))?;
         }
-        let blob = |hex: &str| format!("sha256:{hex}").parse().is_ok_and(|digest| stays.blob(&digest));
-        drop_from(MANIFESTS, &|manifest, id| images.contains(id) && !blob(manifest))?;
+        drop_from(MANIFESTS, &|_, id| images.contains(id))?;
         drop_from(origin::LAYERS, &|layer, record| {
-            let gone = layer.parse().is_ok_and(|layer| !stays.layer(&layer));
-            gone && origin::blob_of(record).is_none_or(|digest| !stays.blob(&digest))
+            let gone = layer.parse().is_ok_and(|layer| !there.layer(&layer));
+            gone && origin::blob_of(record).is_none_or(|digest| !there.blob(&digest))
         })?;
-        drop_from(origin::UNPACKED, &|_, layer| layer.parse().is_ok_and(|layer| !stays.layer(&layer)))?;
+        drop_from(origin::UNPACKED, &|_, layer| layer.parse().is_ok_and(|layer| !there.layer(&layer)))?;
         drop_from(whole::VERIFIED, &|hex, _| !blob(hex))?;
         drop_from(crate::client::SOURCES, &|hex, _| !blob(hex))?;
-        drop_from(REFERRERS, &|name, _| referrer(name).is_none_or(|(_, digest)| !stays.blob(&digest)))?;
+        drop_from(REFERRERS, &|name, _| referrer(name).is_none_or(|(_, digest)| !there.blob(&digest)))?;
         Ok(stale)
     }
 }
@@ -216,6 +270,17 @@ pub struct Root {
     pub need: Need,
     /// What to call it.
     pub name: String,
+}
+
+/// Something that is not here whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Broken {
+    /// The tag, manifest or release.
+    pub name: String,
+    /// What it is.
+    pub need: Need,
+    /// What it lacks.
+    pub missing: Vec<Digest>,
 }
 
 /// What is marked so far.
@@ -255,8 +320,23 @@ struct Document {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Part {
     digest: String,
+    #[serde(default)]
+    media_type: String,
+}
+
+impl Part {
+    /// A layer that must not be handed on is fetched from elsewhere (image-spec, layer.md, *Non-Distributable Layers*).
+    fn is_elsewhere(&self) -> bool {
+        self.media_type.contains(".nondistributable.") || self.media_type.contains(".foreign.")
+    }
+
+    /// Whether an entry of an index is a manifest or index. BuildKit's caches are indices of layers, which cannot be read as such.
+    fn is_manifest(&self) -> bool {
+        self.media_type.is_empty() || media::is_manifest(&self.media_type)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -268,10 +348,13 @@ struct Named {
 impl Document {
     fn named(self) -> Named {
         // What has another digest than SHA-256 is not in this store.
-        let digests = |parts: Vec<Part>| parts.into_iter().filter_map(|part| part.digest.parse().ok());
+        let digests = |parts: Vec<Part>| {
+            parts.into_iter().filter(|part| !part.is_elsewhere()).filter_map(|part| part.digest.parse().ok())
+        };
+        let (manifests, others): (Vec<_>, Vec<_>) = self.manifests.into_iter().flatten().partition(Part::is_manifest);
         let (layers, blobs) = (self.layers.into_iter().flatten(), self.blobs.into_iter().flatten());
-        let blobs = self.config.into_iter().chain(layers).chain(blobs).collect();
-        Named { blobs: digests(blobs).collect(), manifests: digests(self.manifests.unwrap_or_default()).collect() }
+        let blobs = self.config.into_iter().chain(layers).chain(blobs).chain(others).collect();
+        Named { blobs: digests(blobs).collect(), manifests: digests(manifests).collect() }
     }
 }
 
@@ -287,4 +370,19 @@ fn now() -> i64 {
 
 fn seconds(time: Duration) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_of_layers_names_blobs_and_no_manifests() {
+        let [layer, image, untold] = ["layer", "image", "untold"].map(|text| Digest::of(text.as_bytes()));
+        let index = serde_json::json!({ "manifests": [
+            { "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": layer },
+            { "mediaType": media::OCI_MANIFEST, "digest": image }, { "digest": untold } ] });
+        let named = serde_json::from_value::<Document>(index).unwrap().named();
+        assert_eq!((named.blobs, named.manifests), (vec![layer], vec![image, untold]));
+    }
 }

@@ -9,6 +9,7 @@ use crate::{Error, Image, PackOptions, Packed, Progress, Reference, Repository, 
 
 pub(crate) const RECORDS: &str = "image";
 pub(crate) const NAMES: &str = "image-name";
+/// The space of tags; its names are `registry/path:tag`.
 pub(crate) const TAGS: &str = "tag";
 pub(crate) const MANIFESTS: &str = "manifest";
 
@@ -49,6 +50,40 @@ impl Images {
         Ok(serde_json::from_str(&text).map_err(shiplap_cache::Error::from)?)
     }
 
+    /// An image that was kept, with its layers: those that were collected are unpacked again from the blobs of a manifest that it was packed as or came
+    /// with, where these are here.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`], a blob is damaged, the disk is full, ...
+    pub fn load_with_layers(&self, id: &ImageId) -> Result<Image> {
+        let image = self.load(id)?;
+        if self.has_layers(&image)? {
+            return Ok(image);
+        }
+        for (manifest, of) in self.store.names(MANIFESTS)? {
+            if of == id.hex()
+                && let Ok(manifest) = format!("sha256:{manifest}").parse()
+                && self.check_whole(&manifest, false).is_ok()
+            {
+                return self.load(&crate::adopt::from_store(self, &manifest)?);
+            }
+        }
+        Ok(image)
+    }
+
+    /// Whether all layers of an image are here.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn has_layers(&self, image: &Image) -> Result<bool> {
+        for layer in &image.layers {
+            if !self.store.has_layer(layer)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The images whose ids begin so.
     ///
     /// # Errors
@@ -87,6 +122,15 @@ impl Images {
     /// The database fails.
     pub fn unname(&self, reference: &Reference) -> Result<bool> {
         Ok(self.store.remove_name(NAMES, &reference.to_string())?)
+    }
+
+    /// Takes a tag away that is not a release's; says whether it was there.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn untag(&self, reference: &Reference) -> Result<bool> {
+        debug_assert!(!reference.tag().is_some_and(ReleaseTag::is_release));
+        Ok(self.store.remove_name(TAGS, &reference.to_string())?)
     }
 
     /// The image that a name, a tag or a digest stands for.
@@ -169,7 +213,9 @@ impl Images {
             self.store.set_name(TAGS, &name, &value)?;
             return Ok(reference);
         }
-        let existing = self.store.create_name(TAGS, &name, &value)?;
+        // A client may have pushed the same tag to the repository that is served under this name.
+        let served = repository.familiar();
+        let existing = self.store.create_name_beside((TAGS, &name), manifest, (&served, tag))?;
         match existing.parse() {
             Ok(existing) if existing != *manifest => {
                 Err(Error::TagExists { reference: Box::new(reference), existing, wanted: *manifest })
@@ -193,8 +239,9 @@ impl Images {
     /// # Errors
     /// The database fails.
     pub fn tags(&self, repository: &Repository) -> Result<Vec<(String, Digest)>> {
-        let all = self.all_tags()?.into_iter().filter(|(r, _)| r.repository() == repository);
-        Ok(all.filter_map(|(r, d)| Some((r.tag()?.to_owned(), d))).collect())
+        let beginning = format!("{repository}:");
+        let tags = self.store.names_after(TAGS, &beginning)?;
+        Ok(tags.into_iter().filter_map(|(n, d)| Some((n[beginning.len()..].to_owned(), d.parse().ok()?))).collect())
     }
 
     /// The repositories that have a tag, sorted.

@@ -7,7 +7,7 @@
 //!   anywhere into a layer, and never writes outside of it.
 //! - [`Images`] is what the local store knows: images before and after they are packed, their names and tags.
 //! - [`signature`] signs images as cosign does, and says whether they are signed; what is attached to an image is in [`Images::referrers`].
-//! - [`Client`] pulls and pushes; [`archive`] imports and exports files.
+//! - [`Client`] pulls and pushes; [`archive`] imports and exports files; [`server`] is a registry over the store.
 //!
 //! Nothing here prints or reads the environment; progress goes to a [`Progress`].
 
@@ -21,6 +21,7 @@ mod client;
 mod collect;
 mod compress;
 mod error;
+pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hash;
@@ -33,15 +34,17 @@ mod platform;
 mod progress;
 mod reference;
 mod referrers;
+pub mod server;
 pub mod signature;
 pub mod tag;
 pub mod tarball;
 pub mod unpack;
+mod verify;
 mod whole;
 
 pub use annotate::Annotations;
 pub use client::{Client, ClientOptions, Pulled, Pushed, install_tls};
-pub use collect::{Collector, Root, ServedPolicy};
+pub use collect::{Broken, Collector, Root, ServedPolicy};
 pub use compress::Compression;
 pub use error::{Error, RemoteError, Result, Trouble};
 pub use image::{History, Image};
@@ -52,3 +55,4 @@ pub use platform::{Platform, PlatformError};
 pub use progress::{Event, NoProgress, Progress};
 pub use reference::{Reference, ReferenceError, Repository};
 pub use referrers::{Artifact, Attached};
+pub use verify::{Damaged, Verified, verify};

@@ -25,6 +25,14 @@ pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.
 /// Docker's manifest list.
 pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
+/// The artifact manifest of the release candidates of image-spec 1.1: some tools still push it.
+pub const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
+
+/// Whether something is a manifest or an index of a kind that a registry keeps.
+pub fn is_manifest(media_type: &str) -> bool {
+    media_type == OCI_ARTIFACT || MANIFESTS.contains(&media_type)
+}
+
 /// What we accept as a manifest, what we would make first.
 pub const MANIFESTS: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX];
 
@@ -222,8 +230,8 @@ impl Index {
             _ => None,
         };
         self.manifests.iter().find(fits).or(lone).ok_or_else(|| {
-            let has: Vec<String> =
-                self.manifests.iter().filter_map(|d| d.platform.as_ref()).map(ToString::to_string).collect();
+            let named = self.manifests.iter().filter_map(|d| d.platform.as_ref()).filter(|p| p.os != "unknown");
+            let has: Vec<String> = named.map(ToString::to_string).collect();
             let has = if has.is_empty() { "none that names a platform".to_owned() } else { has.join(", ") };
             crate::Error::NoPlatform { name: name.to_owned(), wanted: Box::new(wanted.clone()), has }
         })

@@ -69,7 +69,7 @@ pub fn find(images: &Images, name: &Reference) -> Result<Image> {
         found => found,
     };
     match found {
-        Some(id) => Ok(images.load(&id)?),
+        Some(id) => Ok(images.load_with_layers(&id)?),
         None => Err(Failure::new(Kind::Missing, format!("there is no image {} in the store", name.familiar()))
             .hint("`shiplap images` and `shiplap tags` list them; `shiplap pull` gets one")),
     }

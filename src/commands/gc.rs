@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shiplap_cache::Store;
 use shiplap_cache::collect::{
-    Amount, Collected, Dead, Need, Needs, Policy, References, Stale, Stays, Survey, Thing, Why,
+    Amount, Collected, Dead, Need, Needs, OnDisk, Policy, References, Stale, Survey, Thing, Why,
 };
 use shiplap_manifests::config::{Age, GcSection, Size};
 use shiplap_manifests::history::Releases;
@@ -160,8 +160,8 @@ impl References for Keepers<'_> {
         Ok(needs)
     }
 
-    fn stale(&self, stays: &dyn Stays) -> std::result::Result<Vec<Stale>, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.collector.stale(stays)?)
+    fn stale(&self, there: &OnDisk) -> std::result::Result<Vec<Stale>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.collector.stale(there)?)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod completions;
+pub mod copy;
 pub mod deploy;
 pub mod doctor;
 pub mod export;
@@ -16,8 +17,10 @@ pub mod push;
 pub mod referrers;
 pub mod release;
 pub mod releases;
+pub mod rmi;
 pub mod rollback;
 pub mod sbom;
+pub mod serve;
 pub mod sign;
 pub mod status;
 pub mod tags;

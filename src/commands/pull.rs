@@ -17,6 +17,16 @@ pub struct Args {
     /// Which platform of a multi-platform image
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<String>,
+    /// Print the name and digest and nothing else
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Args {
+    /// Whether nothing but the result is wanted.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
 }
 
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {

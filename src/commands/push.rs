@@ -1,8 +1,11 @@
 //! `shiplap push`
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use shiplap_registry::Reference;
+use serde_json::json;
+use shiplap_registry::signature::is_signature_tag;
+use shiplap_registry::{Images, Pushed, Reference, Repository};
 
 use super::export::find;
 use crate::app::App;
@@ -13,7 +16,8 @@ use crate::supply::exchange;
 
 /// Push an image of the store to its registry
 ///
-/// Only what the registry lacks is sent. Documents that are attached to the image, and its signatures, go with it. A release tag that stands for another image there is refused.
+/// Only what the registry lacks is sent. Documents that are attached to the image, and its signatures, go with it. A release tag
+/// that stands for another image there is refused.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The image, by a name or, with --as, by its id
@@ -21,36 +25,92 @@ pub struct Args {
     /// Push it under this name instead
     #[arg(long = "as", value_name = "NAME")]
     other: Option<Reference>,
+    /// Push every tag that the store has of the image's repository
+    #[arg(short, long, conflicts_with = "other")]
+    all_tags: bool,
     /// How layers are compressed
     #[arg(long, value_name = "KIND")]
     compression: Option<CompressionKind>,
+    /// Print the name and digest and nothing else
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Args {
+    /// Whether nothing but the result is wanted.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
 }
 
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let images = app.images()?;
-    let named = images.resolve(&args.name)?.is_some() || images.tag_digest(&args.name)?.is_some();
-    if args.other.is_none() && !named && find(&images, &args.name).is_ok() {
-        let why = format!("{} is the id of an image and no name to push it under", args.name.repository().familiar());
-        return Err(Failure::new(Kind::Usage, why).hint("give one with --as REGISTRY/NAME:TAG"));
-    }
-    let digest = match images.tag_digest(&args.name)? {
-        // What was released is pushed as it is.
-        Some(digest) => digest,
-        None => Packing::plain(args.compression)?.pack(app, &images, &find(&images, &args.name)?)?.manifest.digest,
-    };
-    let target = args.other.as_ref().unwrap_or(&args.name);
+    let names = if args.all_tags { all_tags(&images, &args.name)? } else { vec![args.name.clone()] };
     let client = app.client();
-    let mut pushed = client.push(&images, &digest, target).await?;
-    exchange::copy_signatures(&images, args.name.repository(), target.repository(), &digest)?;
-    pushed.sent +=
-        exchange::push_attached(&client, &images, target.repository(), &digest, &|text| app.note(text)).await?;
-    app.progress.finish();
-    if app.global.json {
-        let report = serde_json::json!({"name": target.to_string(), "digest": pushed.digest, "sent": pushed.sent, "present": pushed.present});
-        output::json(&report)?;
-    } else {
-        output::line(&format!("{}@{}", target.familiar(), pushed.digest));
-        output::line(&format!("{} sent, {} were there", output::size(pushed.sent), output::size(pushed.present)));
+    let mut done = Vec::new();
+    for name in names {
+        let named = images.resolve(&name)?.is_some() || images.tag_digest(&name)?.is_some();
+        if args.other.is_none() && !named && find(&images, &name).is_ok() {
+            let why = format!("{} is the id of an image and no name to push it under", name.repository().familiar());
+            return Err(Failure::new(Kind::Usage, why).hint("give one with --as REGISTRY/NAME:TAG"));
+        }
+        let digest = match images.tag_digest(&name)? {
+            // What was released is pushed as it is.
+            Some(digest) => digest,
+            None => Packing::plain(args.compression)?.pack(app, &images, &find(&images, &name)?)?.manifest.digest,
+        };
+        let repository = name.repository().clone();
+        let target = args.other.clone().unwrap_or(name);
+        let mut pushed = client.push(&images, &digest, &target).await?;
+        exchange::copy_signatures(&images, &repository, target.repository(), &digest)?;
+        pushed.sent +=
+            exchange::push_attached(&client, &images, target.repository(), &digest, &|text| app.note(text)).await?;
+        done.push((target, pushed));
     }
+    app.progress.finish();
+    report(app, &done, args.all_tags, args.quiet)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The tags that images of the store have in a repository, by name or by release.
+fn all_tags(images: &Images, name: &Reference) -> Result<Vec<Reference>> {
+    let repository: &Repository = name.repository();
+    if name.digest().is_some() || name.tag().is_some_and(|tag| tag != "latest") {
+        return Err(Failure::new(
+            Kind::Usage,
+            format!("{} is one tag, and --all-tags is all of them", name.familiar()),
+        )
+        .hint(format!("shiplap push --all-tags {}", repository.familiar())));
+    }
+    let named = images.list()?.into_iter().map(|(name, _)| name).filter(|name| name.repository() == repository);
+    // Signatures go along with what they sign.
+    let tags = images.tags(repository)?.into_iter().filter(|(tag, _)| !is_signature_tag(tag));
+    let released = tags.map(|(tag, _)| repository.tagged(&tag));
+    let mut all: BTreeSet<Reference> = released.collect::<std::result::Result<_, _>>()?;
+    all.extend(named.filter(|name| name.tag().is_some()));
+    if all.is_empty() {
+        return Err(Failure::new(Kind::Missing, format!("the store has no tag of {}", repository.familiar())));
+    }
+    Ok(all.into_iter().collect())
+}
+
+/// Says what was pushed: one thing, or a list of them.
+pub fn report(app: &App, done: &[(Reference, Pushed)], list: bool, quiet: bool) -> Result<()> {
+    if app.global.json {
+        let of = |(target, pushed): &(Reference, Pushed)| {
+            let name = target.to_string();
+            json!({"name": name, "digest": pushed.digest, "sent": pushed.sent, "present": pushed.present})
+        };
+        return match done {
+            [one] if !list => output::json(&of(one)),
+            all => output::json(&all.iter().map(of).collect::<Vec<_>>()),
+        };
+    }
+    for (target, pushed) in done {
+        output::line(&format!("{}@{}", target.familiar(), pushed.digest));
+        if !quiet {
+            output::line(&format!("{} sent, {} were there", output::size(pushed.sent), output::size(pushed.present)));
+        }
+    }
+    Ok(())
 }

@@ -1,85 +1,45 @@
 //! `shiplap verify`
 
+mod steps;
+mod store;
+
 use std::process::ExitCode;
 
-use serde::Serialize;
-use shiplap_builder::build::{Request, StepInfo, Verdict};
-use shiplap_manifests::names::ImageName;
-
-use super::build::{Flags, build, requests};
+use super::build::Flags;
 use crate::app::App;
-use crate::failure::{Failure, Kind, Result};
-use crate::output;
+use crate::failure::Result;
 
-/// How many paths of a difference are shown.
-const SHOWN: usize = 10;
-
-/// Run reused steps again and compare what they make with what is reused
+/// Read everything in the store again, or run reused steps again
 ///
-/// Builds as `shiplap build` does, and runs each reused RUN step once more on the tree that it stands on. Where the result differs it
+/// Reads every blob and compares its bytes with its name, and with --layers every file of every layer. What is damaged is moved away, so that a
+/// push, a pull or a build makes it anew, and the tags and releases that lack something are named.
+///
+/// With --steps it builds as `shiplap build` does, and runs each reused RUN step once more on the tree that it stands on. Where the result differs it
 /// runs a second time: what differs between these two is not deterministic, what they agree on and the reused layer lacks is stale. A stale
-/// result is dropped, what was made now takes its place, and the command ends with 1.
+/// result is dropped, and what was made now takes its place.
+///
+/// The command ends with 1 when something was damaged, missing or stale.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A directory, an instance of shiplap.toml, a URL, or `-`
-    #[arg(value_name = "DIR|INSTANCE|URL|-")]
+    /// With --steps: a directory, an instance of shiplap.toml, a URL, or `-`
+    #[arg(value_name = "DIR|INSTANCE|URL|-", requires = "steps")]
     what: Option<String>,
-    /// Look at steps (what else there is to verify is checked whenever it is read)
-    #[arg(long, required = true)]
+    /// Run reused steps again and compare what they make with what is reused
+    #[arg(long)]
     steps: bool,
-    /// Only so many of them, the first that come
-    #[arg(long, value_name = "N")]
+    /// Only so many steps, the first that come
+    #[arg(long, value_name = "N", requires = "steps")]
     sample: Option<usize>,
+    /// Read the files of layers too
+    #[arg(long, conflicts_with = "steps")]
+    layers: bool,
     #[command(flatten)]
     flags: Flags,
 }
 
-#[derive(Debug, Serialize)]
-struct Judged {
-    image: Option<ImageName>,
-    #[serde(flatten)]
-    info: StepInfo,
-    #[serde(flatten)]
-    verdict: Verdict,
-}
-
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
-    let images = app.images()?;
-    let mut judged = Vec::new();
-    for (image, request) in requests(app, &images, args.what.as_deref(), &args.flags).await? {
-        let request = Request { verify: args.sample.unwrap_or(usize::MAX), ..request };
-        let built = build(app, &images, request, image.as_ref().map(ImageName::as_str)).await?;
-        for (info, verdict) in built.verdicts {
-            judged.push(Judged { image: image.clone(), info, verdict });
-        }
-    }
-    app.progress.finish();
-    let stale = judged.iter().filter(|judged| matches!(judged.verdict, Verdict::Stale { .. })).count();
-    if app.global.json {
-        output::json(&serde_json::json!({ "steps": judged }))?;
-    } else {
-        judged.iter().for_each(show);
-        output::line(&format!("{} steps run again, {stale} stale", judged.len()));
-    }
-    match stale {
-        0 => Ok(ExitCode::SUCCESS),
-        n => Err(Failure::new(Kind::Failed, format!("stale results were dropped: {n}"))
-            .hint("this is a bug of Shiplap: please report the steps and the paths above")),
-    }
-}
-
-fn show(judged: &Judged) {
-    let (word, paths) = match &judged.verdict {
-        Verdict::Same => ("same", &[][..]),
-        Verdict::NotDeterministic { paths } => ("not deterministic", paths.as_slice()),
-        Verdict::Stale { paths } => ("STALE", paths.as_slice()),
-    };
-    let text: String = judged.info.one_line().chars().take(70).collect();
-    output::line(&format!("{word}: {}:{} {text}", judged.info.stage, judged.info.at.line_start));
-    for path in paths.iter().take(SHOWN) {
-        output::line(&format!("  {path}"));
-    }
-    if paths.len() > SHOWN {
-        output::line(&format!("  and {} more", paths.len() - SHOWN));
+    match args.steps {
+        true => steps::run(app, args).await,
+        false => store::run(app, args),
     }
 }

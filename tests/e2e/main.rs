@@ -29,10 +29,13 @@ mod reproduce_an_image;
 mod reuse_a_step;
 mod run_ahead;
 mod run_without_root;
+mod serve_a_registry;
 mod share_a_registry;
 mod sign_a_release;
+mod take_space_back;
 mod tutor_renders;
 mod use_the_terminal;
+mod verify_the_store;
 mod what_is_in_an_image;
 
 /// A file that no `mod` line names is never compiled, and its tests never fail.

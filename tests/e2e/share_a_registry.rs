@@ -36,6 +36,35 @@ fn what_one_machine_pushes_another_pulls_and_builds_on() {
 }
 
 #[test]
+fn all_tags_of_a_repository_are_pushed_and_copied_to_another_registry() {
+    let (registry, other) = (Registry::start(), Registry::start());
+    let (here, there) = (Home::with_base(), Home::new());
+    let name = |tag: &str| registry.name(&format!("campus/app:{tag}"));
+    here.build(&name("1"), "FROM base:1\nRUN echo one >/n\n", &[]);
+    here.build(&name("2"), "FROM base:1\nRUN echo two >/n\n", &[]);
+    here.build("else:1", "FROM base:1\n", &[]);
+    let repository = registry.name("campus/app");
+    let pushed = here.json(&["push", "--all-tags", &repository]);
+    assert_eq!((&pushed[0]["name"], &pushed[1]["name"]), (&json!(name("1")), &json!(name("2"))));
+    let tags = here.json(&["tags", "--remote", &repository]);
+    assert_eq!((&tags[0]["tag"], &tags[1]["tag"], &tags[2]), (&json!("1"), &json!("2"), &json!(null)));
+    here.run(["push", "-a", &name("1")]).ends_with(2).says("is one tag");
+    here.run(["push", "-a", &registry.name("campus/none")]).ends_with(4).says("no tag");
+
+    let copy = other.name("mirror/app:1");
+    let copied = there.json(&["copy", &name("1"), &copy]);
+    assert_eq!(copied["digest"], pushed[0]["digest"]);
+    there.run(["pull", "-q", &copy]).ok();
+    assert_eq!(there.files(&copy), here.files(&name("1")));
+    let line = there.run(["copy", "--quiet", &name("1"), &copy]);
+    assert_eq!(line.ok().out.trim(), format!("{copy}@{}", pushed[0]["digest"].as_str().unwrap()));
+
+    let release = other.name("mirror/app:1.0.0-g0123456789ab");
+    there.run(["copy", &name("1"), &release]).ok();
+    there.run(["copy", &name("2"), &release]).ends_with(3).says("never moves");
+}
+
+#[test]
 fn a_build_is_pushed_under_its_names() {
     let registry = Registry::start();
     let (here, there) = (Home::with_base(), Home::new());

@@ -58,8 +58,8 @@ impl Builder {
     ) -> Result<Image, Cause> {
         let here = self.images.resolve(name)?;
         if let (Some(id), false) = (here, pull) {
-            let image = self.images.load(&id)?;
-            if image.platform().is_none_or(|has| has.matches(platform)) && self.layers_are_here(&image)? {
+            let image = self.images.load_with_layers(&id)?;
+            if image.platform().is_none_or(|has| has.matches(platform)) && self.images.has_layers(&image)? {
                 return Ok(image);
             }
         }
@@ -75,14 +75,5 @@ impl Builder {
             self.images.name(name, &pulled.image)?;
         }
         Ok(self.images.load(&pulled.image)?)
-    }
-
-    fn layers_are_here(&self, image: &Image) -> Result<bool, shiplap_cache::Error> {
-        for layer in &image.layers {
-            if !self.store().has_layer(layer)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }

@@ -16,7 +16,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -124,12 +124,23 @@ impl Needs {
     }
 }
 
-/// What stays of a collection.
-pub trait Stays {
-    /// Whether a blob does.
-    fn blob(&self, blob: &Digest) -> bool;
-    /// Whether a layer does.
-    fn layer(&self, layer: &LayerId) -> bool;
+/// What is on disk, doomed or not.
+#[derive(Debug, Default)]
+pub struct OnDisk {
+    blobs: HashSet<Digest>,
+    layers: HashSet<LayerId>,
+}
+
+impl OnDisk {
+    /// Whether a blob is.
+    pub fn blob(&self, blob: &Digest) -> bool {
+        self.blobs.contains(blob)
+    }
+
+    /// Whether a layer is.
+    pub fn layer(&self, layer: &LayerId) -> bool {
+        self.layers.contains(layer)
+    }
 }
 
 /// Knows the references that the store itself cannot read: what names, tags, manifests and releases stand for.
@@ -140,11 +151,11 @@ pub trait References {
     /// Something cannot be read. Then nothing is collected: not to know is no reason to remove.
     fn needs(&self) -> Result<Needs, Box<dyn std::error::Error + Send + Sync>>;
 
-    /// Names that stand for what does not stay.
+    /// Names that stand for what is gone. What is only doomed somebody may know still, and he may be about to give it a name that is needed.
     ///
     /// # Errors
     /// As [`References::needs`].
-    fn stale(&self, stays: &dyn Stays) -> Result<Vec<Stale>, Box<dyn std::error::Error + Send + Sync>>;
+    fn stale(&self, there: &OnDisk) -> Result<Vec<Stale>, Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// How many, and how large together.

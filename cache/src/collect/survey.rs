@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::Row;
 
-use super::{Amount, Dead, Need, Needs, Policy, References, Stays, Survey, Thing, Why};
+use super::{Amount, Dead, Need, Needs, OnDisk, Policy, References, Survey, Thing, Why};
 use crate::error::At;
 use crate::store::{BLOB, LAYER, now};
 use crate::{Digest, Error, LayerId, Result, StepResult, Store};
@@ -34,21 +34,11 @@ struct Evictable {
     dead: Dead,
 }
 
-/// The verdict on everything that there is.
+/// What stays.
 #[derive(Default)]
 struct Verdict {
     layers: HashSet<LayerId>,
     blobs: HashSet<Digest>,
-}
-
-impl Stays for Verdict {
-    fn blob(&self, blob: &Digest) -> bool {
-        self.blobs.contains(blob)
-    }
-
-    fn layer(&self, layer: &LayerId) -> bool {
-        self.layers.contains(layer)
-    }
 }
 
 pub(super) fn survey(store: &Store, references: &dyn References, policy: &Policy) -> Result<Survey> {
@@ -57,7 +47,7 @@ pub(super) fn survey(store: &Store, references: &dyn References, policy: &Policy
     let attached = attached(store, &needs)?;
     let doomed = doomed(store)?;
     let mut survey = Survey { stale: needs.stale.clone(), ..Survey::default() };
-    let mut verdict = Verdict::default();
+    let (mut verdict, mut there) = (Verdict::default(), OnDisk::default());
     let mut evictable = Vec::new();
     let young = now() - seconds(policy.grace);
     let unused = policy.unused_for.map(|time| now() - seconds(time));
@@ -65,9 +55,10 @@ pub(super) fn survey(store: &Store, references: &dyn References, policy: &Policy
 
     for Layer { id, size, used } in layers {
         let is_result = results.contains(&id);
+        there.layers.insert(id);
         let why = match (needs.layers.get(&id), unused) {
             (Some(need), _) => Ok(*need),
-            (None, Some(since)) if used < since && used <= young => Err(Why::Unused { since: used }),
+            (None, Some(since)) if used <= since && used <= young => Err(Why::Unused { since: used }),
             (None, _) if is_result => Ok(Need::StepResult),
             (None, _) if used > young => Ok(Need::Young),
             (None, _) => Err(Why::Unreferenced),
@@ -86,6 +77,7 @@ pub(super) fn survey(store: &Store, references: &dyn References, policy: &Policy
     // What was doomed and is referred to again, by who still knew it.
     for (id, size) in &doomed.layers {
         survey.doomed.add(*size);
+        there.layers.insert(*id);
         if needs.layers.contains_key(id) || results.contains(id) {
             survey.returning.push(Thing::Layer(*id));
             verdict.layers.insert(*id);
@@ -99,6 +91,7 @@ pub(super) fn survey(store: &Store, references: &dyn References, policy: &Policy
     let [here, aside] = store.blobs().folders();
     for File { digest, size, .. } in files(aside)? {
         survey.doomed.add(size);
+        there.blobs.insert(digest);
         let owned = owners.get(&digest).is_some_and(|of| of.iter().any(|layer| verdict.layers.contains(layer)));
         if owned || needs.blobs.contains_key(&digest) {
             survey.returning.push(Thing::Blob(digest));
@@ -107,9 +100,10 @@ pub(super) fn survey(store: &Store, references: &dyn References, policy: &Policy
     }
     let mut sizes = HashMap::new();
     for File { digest, size, modified } in files(here)? {
+        there.blobs.insert(digest);
         let owned = owners.get(&digest).is_some_and(|of| of.iter().any(|layer| verdict.layers.contains(layer)));
         let why = match needs.blobs.get(&digest) {
-            Some(Need::Download) if unused.is_some_and(|since| modified < since && modified <= young) => {
+            Some(Need::Download) if unused.is_some_and(|since| modified <= since && modified <= young) => {
                 Err(Why::Unused { since: modified })
             }
             Some(need) => Ok(*need),
@@ -133,7 +127,7 @@ pub(super) fn survey(store: &Store, references: &dyn References, policy: &Policy
         evict(budget, evictable, &attached, &owners, &sizes, &mut survey, &mut verdict);
     }
     survey.step_results = results_without(store, &verdict)?;
-    survey.stale.extend(references.stale(&verdict).map_err(Error::References)?);
+    survey.stale.extend(references.stale(&there).map_err(Error::References)?);
     Ok(survey)
 }
 
@@ -286,7 +280,7 @@ fn mounts(store: &Store, unused: Option<i64>, survey: &mut Survey, evictable: &m
         let (label, used) = known.get(&name).cloned().unwrap_or_else(|| (name.clone(), modified()));
         let bytes = disk_use(&item.path());
         let dead = |why| Dead { thing: Thing::CacheMount(label.clone()), bytes, why, folder: name.clone() };
-        if unused.is_some_and(|since| used < since) && used < now() - MOUNT_REST {
+        if unused.is_some_and(|since| used <= since) && used < now() - MOUNT_REST {
             survey.dead.push(dead(Why::Unused { since: used }));
             continue;
         }

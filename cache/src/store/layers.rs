@@ -156,8 +156,21 @@ impl Store {
         })
     }
 
-    /// Reads a layer's files again and compares them with its name.
-    fn check_layer(&self, id: &LayerId) -> Result<bool> {
+    /// All layers that are here.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn layers(&self) -> Result<Vec<LayerId>> {
+        let ids: Vec<[u8; 32]> =
+            self.query(|db| db.prepare("SELECT id FROM layers")?.query_map([], |row| row.get(0))?.collect())?;
+        Ok(ids.into_iter().map(LayerId::from_bytes).collect())
+    }
+
+    /// Reads a layer's files again and compares them with its name. One that is damaged is forgotten, so that its step runs again.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn check_layer(&self, id: &LayerId) -> Result<bool> {
         let dir = self.layer_dir(id);
         let whole = match self.index(id) {
             Ok(index) => same_files(&dir, &index, self.overlay),

@@ -31,6 +31,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 pub(crate) use doomed::{BLOB, LAYER, restore_layer};
 pub use layers::{LayerBlob, PendingLayer};
 pub use lease::Lease;
+pub use served::{LINK_REST, NewManifest, NewTag, Removed, Served, ServedManifest, Unlinked};
 
 use crate::error::At;
 use crate::{BlobStore, Error, LayerId, LayerIndex, Overlay, Result, Tree, TreeId};
@@ -331,7 +332,7 @@ mod tests {
         store
             .transact(|db| {
                 db.execute_batch(
-                    "DROP TABLE served_blobs; DROP TABLE served_manifests; DROP TABLE served_tags;
+                    "DROP TABLE served_blobs; DROP TABLE served_manifests; DROP TABLE served_parts; DROP TABLE served_tags;
                      DROP TABLE doomed; DROP TABLE doom; DROP TABLE doom_waits; DROP TABLE mounts;
                      ALTER TABLE layers DROP COLUMN used;
                      DROP TABLE runs; CREATE TABLE step_sets (a); CREATE TABLE results (a);

@@ -47,6 +47,21 @@ impl Store {
         Ok(self.transact(|db| db.execute("DELETE FROM names WHERE space = ?1 AND name = ?2", [space, name]))? > 0)
     }
 
+    /// The names of a space that begin so and go on, with what they point at, sorted.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn names_after(&self, space: &str, beginning: &str) -> Result<Vec<(String, String)>> {
+        // No name has the last character of all in it.
+        self.query(|db| {
+            db.prepare_cached(
+                "SELECT name, value FROM names WHERE space = ?1 AND name > ?2 AND name < ?2 || char(1114111) ORDER BY name",
+            )?
+            .query_map(params![space, beginning], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+        })
+    }
+
     /// All names of a space with what they point at, sorted.
     ///
     /// # Errors
@@ -93,6 +108,17 @@ mod tests {
             threads.into_iter().map(|t| t.join().unwrap()).collect()
         });
         assert!(got.iter().all(|g| *g == got[0]), "{got:?}");
+    }
+
+    #[test]
+    fn names_that_begin_so_are_found_and_others_are_not() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        for name in ["a", "a:", "a:1", "a:\u{fc}", "a;", "aa:1", "b:1"] {
+            store.set_name("x", name, "").unwrap();
+        }
+        let names: Vec<_> = store.names_after("x", "a:").unwrap().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a:1", "a:\u{fc}"]);
     }
 
     #[test]

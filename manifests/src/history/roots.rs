@@ -8,7 +8,7 @@ use shiplap_cache::collect::Need;
 use shiplap_registry::Root;
 
 use super::{History, read_manifest};
-use crate::Result;
+use crate::{Error, Result};
 
 /// The images of releases that were read: a release never changes.
 #[derive(Debug, Default)]
@@ -31,7 +31,11 @@ impl History {
                 let name = format!("{instance} {}", row.version);
                 let root = |digest, is_manifest| Root { digest, is_manifest, need: Need::Release, name: name.clone() };
                 let mut of_release = vec![root(row.digest, false)];
-                for image in read_manifest(self.blobs(), &instance, &row)?.images {
+                let release = read_manifest(self.blobs(), &instance, &row).map_err(|e| Error::Damaged {
+                    instance: instance.clone(),
+                    what: format!("the manifest of release {} ({}) cannot be read: {e}", row.sequence, row.version),
+                })?;
+                for image in release.images {
                     if self.blobs().size(&image.digest)?.is_some() {
                         of_release.push(root(image.digest, true));
                     }

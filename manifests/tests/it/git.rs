@@ -78,6 +78,20 @@ fn files_that_shiplap_owns_do_not_make_it_dirty() {
 }
 
 #[test]
+fn files_that_shiplap_owns_are_not_in_the_tree_of_a_dirty_one_ignored_or_not() {
+    let (_dir, folder) = repository();
+    let owned = folder.join("sub/compose.override.yml");
+    std::fs::write(folder.join("new"), "x").unwrap();
+    let dirty = || GitState::inspect(&folder, std::slice::from_ref(&owned)).unwrap().dirty.unwrap();
+    let without = dirty();
+    std::fs::write(&owned, "x").unwrap();
+    assert_eq!(dirty().tree, without.tree);
+    std::fs::write(folder.join(".git/info/exclude"), "sub/compose.override.yml").unwrap();
+    assert_eq!(dirty().tree, without.tree);
+    assert_eq!(dirty().files, ["new"]);
+}
+
+#[test]
 fn the_remote_of_a_clone_is_where_it_came_from() {
     let (_dir, folder) = repository();
     let clone = tempfile::tempdir().unwrap();

@@ -69,13 +69,13 @@ impl fmt::Debug for Login {
 /// Where credentials come from.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
-    file: Option<PathBuf>,
+    files: Vec<PathBuf>,
 }
 
 impl Credentials {
     /// From Docker's file, usually `~/.docker/config.json`. That it is not there is fine.
     pub fn from_file(path: &Path) -> Self {
-        Self { file: Some(path.to_owned()) }
+        Self::anonymous().or_file(path)
     }
 
     /// None at all.
@@ -83,9 +83,11 @@ impl Credentials {
         Self::default()
     }
 
-    /// The file.
-    pub fn file(&self) -> Option<&Path> {
-        self.file.as_deref()
+    /// The same, and another file for registries that these say nothing of.
+    #[must_use]
+    pub fn or_file(mut self, path: &Path) -> Self {
+        self.files.push(path.to_owned());
+        self
     }
 
     /// The credentials for a registry, `host[:port]`. May run a credential helper, which may take its time.
@@ -93,53 +95,62 @@ impl Credentials {
     /// # Errors
     /// The file is broken, or a helper fails.
     pub fn login(&self, registry: &str) -> Result<Login, AuthError> {
-        let Some(path) = self.file.clone() else { return Ok(Login::Anonymous) };
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Login::Anonymous),
-            Err(source) => return Err(AuthError::Read { path, source }),
-        };
-        // The name under which `docker login` keeps Docker Hub (moby, registry/config.go, `IndexServer`).
-        let server = if registry == "docker.io" { "https://index.docker.io/v1/" } else { registry };
-        let registry = registry.to_owned();
-        let broken =
-            |why: &str| AuthError::Broken { path: path.clone(), registry: registry.clone(), why: why.to_owned() };
-        match docker_credential::get_credential_from_reader(&bytes[..], server) {
-            Ok(DockerCredential::UsernamePassword(user, password)) => Ok(Login::Password { user, password }),
-            Ok(DockerCredential::IdentityToken(token)) => Ok(Login::IdentityToken(token)),
-            Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(Login::Anonymous),
-            Err(CredentialRetrievalError::ConfigReadError) => Err(broken("it is not the JSON that Docker writes")),
-            Err(CredentialRetrievalError::CredentialDecodingError) => {
-                Err(broken("`auth` is not base64 of user:password"))
-            }
-            Err(CredentialRetrievalError::CredentialMismatchError) => {
-                Err(broken("`auth` and `username`/`password` differ"))
-            }
-            // What a helper prints may be a secret unless it failed; then it says why, and "not found" is an answer
-            // (docker-credential-helpers, credentials/error.go).
-            Err(CredentialRetrievalError::HelperFailure { stdout, .. }) if stdout.contains("credentials not found") => {
-                Ok(Login::Anonymous)
-            }
-            Err(CredentialRetrievalError::HelperFailure { helper, stdout, stderr }) => {
-                let said = if stderr.trim().is_empty() { stdout } else { stderr };
-                let why = format!("{helper}: {}", said.trim());
-                Err(AuthError::Helper { path, registry, why })
-            }
-            Err(other) => {
-                let why = format!("{other}; is docker-credential-... in the PATH?");
-                Err(AuthError::Helper { path, registry, why })
+        for path in &self.files {
+            match login_in(path, registry)? {
+                Login::Anonymous => {}
+                login => return Ok(login),
             }
         }
+        Ok(Login::Anonymous)
     }
 
     /// For messages: who was refused.
     pub(crate) fn describe(&self, login: &Login) -> String {
-        let file = self.file.as_ref().map(|f| format!(" from {}", f.display())).unwrap_or_default();
+        let files: Vec<String> = self.files.iter().map(|f| f.display().to_string()).collect();
+        let file = if files.is_empty() { String::new() } else { format!(" from {}", files.join(" or ")) };
         match login {
-            Login::Anonymous if self.file.is_some() => format!("an anonymous request (no credentials{file})"),
+            Login::Anonymous if !files.is_empty() => format!("an anonymous request (no credentials{file})"),
             Login::Anonymous => "an anonymous request".to_owned(),
             Login::Password { user, .. } => format!("user `{user}`{file}"),
             Login::IdentityToken(_) => format!("the identity token{file}"),
+        }
+    }
+}
+
+/// What one file says.
+fn login_in(path: &Path, registry: &str) -> Result<Login, AuthError> {
+    let path = path.to_owned();
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Login::Anonymous),
+        Err(source) => return Err(AuthError::Read { path, source }),
+    };
+    // The name under which `docker login` keeps Docker Hub (moby, registry/config.go, `IndexServer`).
+    let server = if registry == "docker.io" { "https://index.docker.io/v1/" } else { registry };
+    let registry = registry.to_owned();
+    let broken = |why: &str| AuthError::Broken { path: path.clone(), registry: registry.clone(), why: why.to_owned() };
+    match docker_credential::get_credential_from_reader(&bytes[..], server) {
+        Ok(DockerCredential::UsernamePassword(user, password)) => Ok(Login::Password { user, password }),
+        Ok(DockerCredential::IdentityToken(token)) => Ok(Login::IdentityToken(token)),
+        Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(Login::Anonymous),
+        Err(CredentialRetrievalError::ConfigReadError) => Err(broken("it is not the JSON that Docker writes")),
+        Err(CredentialRetrievalError::CredentialDecodingError) => Err(broken("`auth` is not base64 of user:password")),
+        Err(CredentialRetrievalError::CredentialMismatchError) => {
+            Err(broken("`auth` and `username`/`password` differ"))
+        }
+        // What a helper prints may be a secret unless it failed; then it says why, and "not found" is an answer
+        // (docker-credential-helpers, credentials/error.go).
+        Err(CredentialRetrievalError::HelperFailure { stdout, .. }) if stdout.contains("credentials not found") => {
+            Ok(Login::Anonymous)
+        }
+        Err(CredentialRetrievalError::HelperFailure { helper, stdout, stderr }) => {
+            let said = if stderr.trim().is_empty() { stdout } else { stderr };
+            let why = format!("{helper}: {}", said.trim());
+            Err(AuthError::Helper { path, registry, why })
+        }
+        Err(other) => {
+            let why = format!("{other}; is docker-credential-... in the PATH?");
+            Err(AuthError::Helper { path, registry, why })
         }
     }
 }
@@ -168,6 +179,20 @@ mod tests {
         assert_eq!(credentials.login("other.example").unwrap(), Login::Anonymous);
         let missing = Credentials::from_file(Path::new("/nowhere/config.json"));
         assert_eq!(missing.login("localhost:5000").unwrap(), Login::Anonymous);
+    }
+
+    #[test]
+    fn of_several_files_the_first_that_knows_a_registry_counts() {
+        let (_a, first) = with(r#"{"auths":{"r.example":{"auth":"YTph"}}}"#);
+        let (b, second) = with(r#"{"auths":{"r.example":{"auth":"YjpiCg=="},"q.example":{"auth":"YjpiCg=="}}}"#);
+        let both = first.or_file(&b.path().join("config.json"));
+        let user = |registry| match both.login(registry).unwrap() {
+            Login::Password { user, .. } => user,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((user("r.example"), user("q.example")), ("a".to_owned(), "b".to_owned()));
+        assert_eq!(second.login("q.example").unwrap(), both.login("q.example").unwrap());
+        assert_eq!(both.login("none.example").unwrap(), Login::Anonymous);
     }
 
     #[test]

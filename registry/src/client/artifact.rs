@@ -52,13 +52,14 @@ impl Client {
                     }
                 }
                 Document::Manifest(manifest) => {
-                    let mut blobs: Vec<&Descriptor> = manifest.layers.iter().chain([&manifest.config]).collect();
+                    let mut blobs: Vec<Descriptor> =
+                        manifest.layers.iter().chain([&manifest.config]).cloned().collect();
                     blobs.sort_by_key(|blob| blob.digest);
                     blobs.dedup_by_key(|blob| blob.digest);
                     let session = &session;
                     let fetched = futures::stream::iter(blobs)
                         .map(|blob| async move {
-                            session.download(images.store(), blob).await?;
+                            session.download(images.store(), &blob).await?;
                             let source = reference.repository().to_string();
                             Ok::<_, crate::Error>(images.store().set_name(
                                 super::push::SOURCES,

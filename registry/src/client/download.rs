@@ -12,6 +12,9 @@ use super::retry::Pauses;
 use super::session::Session;
 use crate::{Descriptor, Error, Event, Result, Trouble};
 
+/// How often it is told how far a blob is: each time that so many bytes more have come.
+const STEP: u64 = 256 << 10;
+
 impl Session {
     /// Fetches a blob unless it is here. What was fetched of it before the connection broke is not fetched again; a blob with the
     /// wrong digest or size is refused, and nothing of it is kept.
@@ -65,7 +68,7 @@ impl Session {
         let Some(answer) = answer else {
             return Err(Fault::Stalled("the registry could not go on where it stopped".to_owned()));
         };
-        let mut stream = answer.bytes_stream();
+        let (mut stream, mut told) = (answer.bytes_stream(), 0);
         loop {
             let chunk = match tokio::time::timeout(self.options.patience, stream.next()).await {
                 Ok(None) => return Ok(Ok(())),
@@ -80,7 +83,10 @@ impl Session {
                 return Ok(Err(Error::Io { what: "write", path: at, source }));
             }
             let (done, total) = (writer.size(), blob.size);
-            self.options.progress.event(Event::Transfer { blob: blob.digest, done, total, up: false });
+            if done == total || done >= told + STEP {
+                told = done;
+                self.options.progress.event(Event::Transfer { blob: blob.digest, done, total, up: false });
+            }
         }
     }
 

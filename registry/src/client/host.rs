@@ -152,9 +152,8 @@ impl Host {
         let Some(challenge) = Challenge::of(response.headers()) else { return false };
         let mut keys = self.keys.lock().await;
         let better = match &challenge {
-            Challenge::Basic => {
-                matches!(self.login, Login::Password { .. }) && keys.challenge != Some(Challenge::Basic)
-            }
+            // Somebody beside us may have learned it first: what counts is what this request came with.
+            Challenge::Basic => matches!(self.login, Login::Password { .. }) && used != self.basic().as_ref(),
             Challenge::Bearer { .. } => true,
         };
         if better {

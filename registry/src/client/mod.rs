@@ -148,12 +148,15 @@ impl Client {
         }
     }
 
-    /// The tags of a repository in its registry.
+    /// The tags of a repository in its registry, sorted.
     ///
     /// # Errors
     /// The registry cannot be reached, or refuses.
     pub async fn tags(&self, repository: &Repository) -> Result<Vec<String>> {
         let session = self.session(repository, Access::Pull).await?;
-        Ok(session.tags().await?)
+        let mut tags = session.tags().await?;
+        // Not every registry sorts them.
+        tags.sort();
+        Ok(tags)
     }
 }

@@ -42,7 +42,7 @@ impl Client {
     /// A release's tag is made if it is absent. When it is there for the same digest that is fine; for another it is an error; and when the
     /// look-up fails nothing is pushed. A registry that lets tags move has no way to make one only if it is absent. There the tag is looked
     /// up once more right before it is written, and read back after a while that is longer than the time between these two: of several that
-    /// push at the same time the last writer succeeds, and the others are told. What that cannot prevent is in `docs/registry.md`.
+    /// push at the same time the last writer succeeds, and the others are told. What that cannot prevent is in `docs/pushing.md`.
     ///
     /// # Errors
     /// [`Error::TagExists`], [`Error::NotWhole`], or the registry cannot be reached or refuses.
@@ -111,7 +111,7 @@ impl Session {
 
     async fn blobs(&self, images: &Images, document: &Document, pushed: &mut Pushed) -> Result<()> {
         let Document::Manifest(manifest) = document else { return Ok(()) };
-        let mut all: Vec<&Descriptor> = manifest.layers.iter().chain([&manifest.config]).collect();
+        let mut all: Vec<Descriptor> = manifest.layers.iter().chain([&manifest.config]).cloned().collect();
         all.sort_by_key(|d| d.digest);
         all.dedup_by_key(|d| d.digest);
         // The largest first: the last one to end is then a short one.
@@ -121,7 +121,7 @@ impl Session {
             .map(|blob| async move {
                 let source = store.name(SOURCES, &blob.digest.hex())?.and_then(|s| s.parse::<Repository>().ok());
                 let source = source.filter(|s| s.registry() == self.repository.registry() && *s != self.repository);
-                let sent = self.upload(store, blob, source.as_ref().map(Repository::path)).await?;
+                let sent = self.upload(store, &blob, source.as_ref().map(Repository::path)).await?;
                 store.set_name(SOURCES, &blob.digest.hex(), &self.repository.to_string())?;
                 Ok::<_, Error>((sent, blob.size))
             })

@@ -13,7 +13,7 @@ use crate::{Error, Reference, Result, Trouble};
 /// A registry that makes a release's tag only if it is absent says so with its answer, and need not be watched. `shiplap serve` does.
 const ENFORCED: &str = "shiplap-tag-immutable";
 
-/// The longest wait before a tag is read back.
+/// The longest wait before a tag is read back, unless more was asked for.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
 impl Session {
@@ -38,7 +38,7 @@ impl Session {
             }
             match self.put_manifest(target, manifest).await {
                 Ok(headers) if headers.contains_key(ENFORCED) => break Duration::ZERO,
-                Ok(_) => break self.options.settle.max(begin.elapsed() * 3).min(MAX_WAIT),
+                Ok(_) => break self.options.settle.max((begin.elapsed() * 3).min(MAX_WAIT)),
                 Err(fault) => match self.taken_by(target, &fault).await {
                     Some(existing) if existing != manifest.digest => return Err(taken(existing)),
                     Some(_) => break Duration::ZERO,

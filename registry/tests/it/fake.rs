@@ -33,7 +33,12 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// Close the connection after so many bytes of the body.
     pub cut: Option<usize>,
+    /// Then do not close it, but say nothing more.
+    pub stall: bool,
 }
+
+/// How many bytes of a request's body are read before the connection is closed; none for all.
+type Cut = dyn Fn(&Request) -> Option<usize> + Send + Sync;
 
 pub fn answer(status: u16) -> Answer {
     Answer { status, ..Answer::default() }
@@ -58,14 +63,23 @@ pub struct Fake {
 
 impl Fake {
     pub fn start(handler: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self::cutting(|_| None, handler)
+    }
+
+    /// A server that hangs up in the middle of some requests. The handler sees them too, and what came of them; its answer goes nowhere.
+    pub fn cutting(
+        cut: impl Fn(&Request) -> Option<usize> + Send + Sync + 'static,
+        handler: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let cut: Arc<Cut> = Arc::new(cut);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (seen, handler) = (Arc::new(Mutex::new(Vec::new())), Arc::new(handler));
         let note = seen.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (note, handler) = (note.clone(), handler.clone());
-                std::thread::spawn(move || serve(stream.unwrap(), &note, &*handler));
+                let (note, cut, handler) = (note.clone(), cut.clone(), handler.clone());
+                std::thread::spawn(move || serve(stream.unwrap(), &note, &*cut, &*handler));
             }
         });
         Self { port, seen }
@@ -81,7 +95,7 @@ impl Fake {
 }
 
 /// One request a connection.
-fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, handler: &dyn Fn(&Request) -> Answer) -> Option<()> {
+fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, cut: &Cut, handler: &dyn Fn(&Request) -> Answer) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
@@ -95,12 +109,16 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, handler: &dyn Fn(&Reques
         headers.insert(name.to_ascii_lowercase(), value.to_owned());
     }
     let length = headers.get("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    let request = Request { method, path, headers, body };
+    let mut request = Request { method, path, headers, body: Vec::new() };
+    let cut = cut(&request);
+    request.body = vec![0; cut.map_or(length, |cut| cut.min(length))];
+    reader.read_exact(&mut request.body).ok()?;
     let answer = handler(&request);
     let head_only = request.method == "HEAD";
     seen.lock().unwrap().push(request);
+    if cut.is_some() {
+        return None;
+    }
     let mut text =
         format!("HTTP/1.1 {} X\r\nconnection: close\r\ncontent-length: {}\r\n", answer.status, answer.body.len());
     for (name, value) in &answer.headers {
@@ -110,6 +128,10 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, handler: &dyn Fn(&Reques
     stream.write_all(format!("{text}\r\n").as_bytes()).ok()?;
     if !head_only {
         stream.write_all(&answer.body[..answer.cut.unwrap_or(answer.body.len())]).ok()?;
+    }
+    if answer.stall {
+        // Until the other side has had enough.
+        let _ = reader.read(&mut [0]);
     }
     Some(())
 }

@@ -202,6 +202,22 @@ fn an_authority_of_ones_own_is_trusted_through_ssl_cert_file() {
     }
 }
 
+/// Runs itself in a process with a proxy that is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_on_this_machine_is_asked_without_a_proxy() {
+    let fake = Fake::start(|r| answer(if r.path == "/v2/" { 200 } else { 404 }));
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "odd::asks_for_a_tag", "--ignored", "--nocapture"]);
+    child.env("SHIPLAP_TEST_TAG", tag(&fake).to_string()).env_remove("NO_PROXY").env_remove("no_proxy");
+    let proxy = format!("http://127.0.0.1:{}", crate::server::free_port());
+    ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].iter().for_each(|name| {
+        child.env(name, &proxy);
+    });
+    let output = tokio::task::spawn_blocking(move || child.output().unwrap()).await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && text.contains("is not there"), "{text}");
+}
+
 /// Where TLS was turned off, there is none.
 fn plain(name: &str) {
     let fake = Fake::start(|r| answer(if r.path == "/v2/" { 200 } else { 404 }));

@@ -6,7 +6,7 @@
 use std::process::{Command, Output};
 
 use shiplap_registry::archive::{ImportOptions, export_docker, export_layout, import};
-use shiplap_registry::{Compression, NoProgress, PackOptions};
+use shiplap_registry::{Client, ClientOptions, Compression, NoProgress, PackOptions};
 
 use crate::fixture::home;
 
@@ -86,4 +86,51 @@ fn skopeo_reads_and_copies_our_layout() {
     skopeo.run(&["copy", &from, &format!("docker-archive:{}:campus/openedx:1.0", archive.display())]);
     let imported = import(&there.images, &archive, &ImportOptions::default()).unwrap();
     assert_eq!(there.images.load(&imported.image).unwrap().layers, image.layers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn skopeo_pulls_what_we_push_and_we_pull_what_it_pushes_byte_by_byte() {
+    let Some(skopeo) = Tool::skopeo() else { return };
+    let server = crate::server::Server::with_password("campus", "s3cret");
+    let dir = tempfile::tempdir().unwrap();
+    let registry = format!("127.0.0.1:{}", server.port);
+    let config = dir.path().join("auth.json");
+    // campus:s3cret; skopeo and we read the same file.
+    let auths = serde_json::json!({"auths": {&registry: {"auth": "Y2FtcHVzOnMzY3JldA=="}}});
+    std::fs::write(&config, auths.to_string()).unwrap();
+    let credentials = shiplap_registry::auth::Credentials::from_file(&config);
+    let client = Client::new(ClientOptions { credentials, ..ClientOptions::default() });
+    let auth = ["--authfile", config.to_str().unwrap()];
+    let (here, there) = (home(), home());
+    for (name, compression) in [("gzip", Compression::Gzip), ("zstd", Compression::Zstd)] {
+        let options = PackOptions { compression, ..PackOptions::default() };
+        let packed = here.images.pack(&here.image().0, &options, &NoProgress).unwrap();
+        let tag = server.repository("ours").tagged(name).unwrap();
+        client.push(&here.images, &packed.manifest.digest, &tag).await.unwrap();
+        let layout = dir.path().join(name);
+        let (from, to) = (format!("docker://{tag}"), format!("oci:{}:x", layout.display()));
+        skopeo.run(&["copy", auth[0], auth[1], "--src-tls-verify=false", "--preserve-digests", &from, &to]);
+        let blobs = packed.layers.iter().map(|l| l.digest).chain([packed.config.digest, packed.manifest.digest]);
+        for blob in blobs {
+            let theirs = std::fs::read(layout.join("blobs/sha256").join(blob.hex())).unwrap();
+            assert_eq!(theirs, here.store().blobs().read(&blob).unwrap(), "{name} {blob}");
+        }
+
+        let back = server.repository("theirs").tagged(name).unwrap();
+        let to_registry = format!("docker://{back}");
+        skopeo.run(&["copy", auth[0], auth[1], "--dest-tls-verify=false", "--preserve-digests", &to, &to_registry]);
+        let pulled = client.pull(&there.images, &back, &"linux/amd64".parse().unwrap()).await.unwrap();
+        assert_eq!(pulled.manifest, packed.manifest.digest, "{name}");
+        there.images.check_whole(&pulled.manifest, true).unwrap();
+        let digest = text(skopeo.run(&[
+            "inspect",
+            auth[0],
+            auth[1],
+            "--tls-verify=false",
+            "--format",
+            "{{.Digest}}",
+            &to_registry,
+        ]));
+        assert_eq!(digest, packed.manifest.digest.to_string());
+    }
 }

@@ -32,19 +32,20 @@ impl Server {
     /// A registry with TLS and an authority of its own.
     pub fn with_tls(name: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let script = format!(
-            "set -e; cd '{}'
-             openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 2 -subj '/CN=test authority'
-             openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tls.key -out tls.csr -subj '/CN={name}'
-             printf 'subjectAltName=DNS:{name}' >ext
-             openssl x509 -req -in tls.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out tls.pem -days 2 -extfile ext",
-            dir.path().display()
-        );
-        let made = Command::new("sh").args(["-c", &script]).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let at = |file: &str| dir.path().join(file).display().to_string();
-        let tls = format!(", tls: {{certificate: \"{}\", key: \"{}\"}}", at("tls.pem"), at("tls.key"));
+        let tls = certificates(dir.path(), name);
         Self::with(dir, &tls, "")
+    }
+
+    /// A registry with TLS that opens only to who has a certificate of its authority, and a password; [`Server::client_certificate`] makes one.
+    pub fn with_everything(name: &str, user: &str, password: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let tls = certificates(dir.path(), name);
+        let authority = dir.path().join("ca.pem").display().to_string();
+        let tls = tls.replacen("tls: {", &format!("tls: {{clientcas: [\"{authority}\"], "), 1);
+        let file = dir.path().join("htpasswd");
+        std::fs::write(&file, format!("{user}:{}\n", bcrypt::hash(password, 4).unwrap())).unwrap();
+        let auth = format!("auth: {{htpasswd: {{realm: test, path: \"{}\"}}}}\n", file.display());
+        Self::with(dir, &tls, &auth)
     }
 
     /// The authority's certificate.
@@ -87,6 +88,11 @@ impl Server {
         format!("127.0.0.1:{}/{path}", self.port).parse().unwrap()
     }
 
+    /// The certificate and the key that the authority gave.
+    pub fn client_certificate(&self) -> (PathBuf, PathBuf) {
+        (self.dir.path().join("tls.pem"), self.dir.path().join("tls.key"))
+    }
+
     /// The file of a blob.
     pub fn blob(&self, digest: &Digest) -> PathBuf {
         let hex = digest.hex();
@@ -99,6 +105,22 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// An authority, and with it a certificate for a name, which serves for a client too; as a setting of the registry's.
+fn certificates(dir: &std::path::Path, name: &str) -> String {
+    let script = format!(
+        "set -e; cd '{}'
+         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 2 -subj '/CN=test authority'
+         openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tls.key -out tls.csr -subj '/CN={name}'
+         printf 'subjectAltName=DNS:{name},IP:127.0.0.1' >ext
+         openssl x509 -req -in tls.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out tls.pem -days 2 -extfile ext",
+        dir.display()
+    );
+    let made = Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let at = |file: &str| dir.join(file).display().to_string();
+    format!(", tls: {{certificate: \"{}\", key: \"{}\"}}", at("tls.pem"), at("tls.key"))
 }
 
 pub fn free_port() -> u16 {
