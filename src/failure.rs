@@ -12,7 +12,7 @@ use shiplap_builder::dockerfile::DockerfileError;
 use shiplap_builder::sandbox::{SandboxError, UserNamespaceError};
 
 /// What the command's functions return.
-pub type Result<T> = std::result::Result<T, Failure>;
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
 /// What went wrong, as far as a script must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

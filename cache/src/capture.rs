@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -13,8 +14,11 @@ use rustix::fs::{FileType, lgetxattr, llistxattr};
 use crate::error::At;
 use crate::{ContentHash, Entry, Error, IndexBuilder, Kind, LayerIndex, Result, TreePath, holes};
 
-/// Files above this size are hashed by all cores together, through a memory map.
+/// Files above this size are hashed by all cores together.
 const LARGE: u64 = 16 << 20;
+
+/// How much of such a file is read at a time: enough for all processors.
+const READ: usize = 4 << 20;
 
 /// Which extended attributes overlayfs keeps its own marks in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +153,16 @@ pub(crate) fn hash_file(path: &Path, size: u64) -> Result<ContentHash> {
             })
             .at("read", path)?;
         } else {
-            hasher.update_mmap_rayon(path).at("read", path)?;
+            // Not by mapping it: a layer of one large file would count as so much memory.
+            let (mut file, mut buffer) = (file, vec![0; READ]);
+            loop {
+                match file.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(length) => _ = hasher.update_rayon(&buffer[..length]),
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(e) => return Err(e).at("read", path),
+                }
+            }
         }
     } else {
         hasher.update_reader(File::open(path).at("read", path)?).at("read", path)?;

@@ -270,6 +270,19 @@ fn users_and_tokens_over_tls_and_no_secret_in_the_log() {
     assert!(log.contains("path=/v2/token") && log.contains("user=user:ada"), "{log}");
 }
 
+/// A lease of a process that never ends would keep everything on disk for ever.
+#[test]
+fn a_server_that_rests_holds_nothing_back_from_the_collector() {
+    let home = Home::new();
+    let serving = Serving::start(&home, &[]);
+    assert!(serving.ask("GET /readyz HTTP/1.1").ends_with("ready\n"));
+    assert!(serving.ask("GET / HTTP/1.1").contains("Nothing here yet"));
+    assert!(serving.ask("POST /v2/a/blobs/uploads/ HTTP/1.1").starts_with("HTTP/1.1 202"));
+    let left: Vec<_> =
+        std::fs::read_dir(home.store().join("tmp")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
 #[test]
 fn sigterm_lets_a_download_finish() {
     let home = Home::new();

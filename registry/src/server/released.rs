@@ -11,7 +11,7 @@ use shiplap_cache::{Digest, ServedManifest};
 
 use super::document::Document;
 use super::name::{Name, Tag};
-use crate::collect::REFERRERS;
+use crate::referrers::REFERRERS;
 use crate::{Images, Reference, Repository, Result};
 
 /// What is known of released repositories. Manifests never change, so each is read once.
