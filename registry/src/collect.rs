@@ -46,9 +46,15 @@ impl Collector {
     /// [`Error::Unreadable`], or the store fails.
     pub fn needs(&self, roots: &[Root]) -> Result<Needs> {
         let mut needs = Needs::default();
-        self.names(&mut needs)?;
+        let packed = self.names(&mut needs)?;
         let store = self.images.store();
         let mut live = Live { collector: self, needs: &mut needs, referrers: self.local_referrers()? };
+        // What is attached to an image stays with it, whether it has a tag or only a name.
+        for manifest in packed {
+            for referrer in live.referrers.get(&manifest).cloned().unwrap_or_default() {
+                live.mark(referrer, Need::Name, &referrer.to_string())?;
+            }
+        }
         for (name, digest) in self.images.store().names(TAGS)? {
             if let Ok(digest) = digest.parse() {
                 live.mark(digest, Need::Tag, &name)?;
@@ -69,8 +75,8 @@ impl Collector {
         Ok(needs)
     }
 
-    /// Names for people keep layers, and the manifest and config that the image came with or was packed as.
-    fn names(&self, needs: &mut Needs) -> Result<()> {
+    /// Names for people keep layers, and the manifest and config that the image came with or was packed as. These manifests are given.
+    fn names(&self, needs: &mut Needs) -> Result<Vec<Digest>> {
         let store = self.images.store();
         let named: HashSet<ImageId> = store.names(NAMES)?.iter().filter_map(|(_, id)| id.parse().ok()).collect();
         for id in &named {
@@ -82,14 +88,16 @@ impl Collector {
             }
         }
         // What it came as and what it was packed as. That need not be here: an image can be packed anew.
+        let mut packed = Vec::new();
         for (manifest, id) in store.names(MANIFESTS)? {
             let (Ok(digest), Ok(id)) = (format!("sha256:{manifest}").parse(), id.parse()) else { continue };
             if named.contains(&id) && store.blobs().size(&digest)?.is_some() {
+                packed.push(digest);
                 needs.blob(digest, Need::Name);
                 self.document(&digest, &manifest)?.blobs.iter().for_each(|blob| needs.blob(*blob, Need::Name));
             }
         }
-        Ok(())
+        Ok(packed)
     }
 
     /// Each repository for itself: what a tag of one needs, another may not have.

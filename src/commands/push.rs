@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use serde_json::json;
+use shiplap_registry::signature::is_signature_tag;
 use shiplap_registry::{Images, Pushed, Reference, Repository};
 
 use super::export::find;
@@ -15,7 +16,8 @@ use crate::supply::exchange;
 
 /// Push an image of the store to its registry
 ///
-/// Only what the registry lacks is sent. Documents that are attached to the image, and its signatures, go with it. A release tag that stands for another image there is refused.
+/// Only what the registry lacks is sent. Documents that are attached to the image, and its signatures, go with it. A release tag
+/// that stands for another image there is refused.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The image, by a name or, with --as, by its id
@@ -57,9 +59,10 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
             Some(digest) => digest,
             None => Packing::plain(args.compression)?.pack(app, &images, &find(&images, &name)?)?.manifest.digest,
         };
+        let repository = name.repository().clone();
         let target = args.other.clone().unwrap_or(name);
         let mut pushed = client.push(&images, &digest, &target).await?;
-        exchange::copy_signatures(&images, args.name.repository(), target.repository(), &digest)?;
+        exchange::copy_signatures(&images, &repository, target.repository(), &digest)?;
         pushed.sent +=
             exchange::push_attached(&client, &images, target.repository(), &digest, &|text| app.note(text)).await?;
         done.push((target, pushed));
@@ -80,7 +83,9 @@ fn all_tags(images: &Images, name: &Reference) -> Result<Vec<Reference>> {
         .hint(format!("shiplap push --all-tags {}", repository.familiar())));
     }
     let named = images.list()?.into_iter().map(|(name, _)| name).filter(|name| name.repository() == repository);
-    let released = images.tags(repository)?.into_iter().map(|(tag, _)| repository.tagged(&tag));
+    // Signatures go along with what they sign.
+    let tags = images.tags(repository)?.into_iter().filter(|(tag, _)| !is_signature_tag(tag));
+    let released = tags.map(|(tag, _)| repository.tagged(&tag));
     let mut all: BTreeSet<Reference> = released.collect::<std::result::Result<_, _>>()?;
     all.extend(named.filter(|name| name.tag().is_some()));
     if all.is_empty() {

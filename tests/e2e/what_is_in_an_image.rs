@@ -169,3 +169,18 @@ fn documents_go_to_the_registry_with_the_image() {
     assert_eq!(kinds(&[]), [CYCLONEDX, IN_TOTO]);
     assert_eq!(kinds(&["--remote"]), [CYCLONEDX, IN_TOTO]);
 }
+
+#[test]
+fn a_collection_keeps_what_is_attached_as_long_as_the_image() {
+    let home = Home::with_base();
+    with_packages(&home);
+    home.run(["key", "generate", "mine"]).ok();
+    home.run(["build", "-t", "app:1", "--sbom=true", "--provenance=true", "."]).ok();
+    home.run(["sign", "app:1", "--key", "mine.key"]).ok();
+    let before = home.json(&["referrers", "app:1"]);
+    assert_eq!(before.as_array().unwrap().len(), 3);
+    let gc = ["gc", "--grace", "0s", "--quarantine", "0s"];
+    home.run(gc).ok();
+    assert_eq!(home.json(&["referrers", "app:1"]), before);
+    home.run(["verify-signature", "app:1", "--key", "mine.pub"]).ok();
+}

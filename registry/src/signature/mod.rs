@@ -15,7 +15,7 @@ mod simple;
 mod verify;
 
 pub use key::{KeyError, PrivateKey, PublicKey};
-pub use simple::signature_tag;
+pub use simple::{is_signature_tag, signature_tag};
 pub use verify::{Form, Signed, Verdict, Verified};
 
 /// The artifact type of a signature that is attached to an image.

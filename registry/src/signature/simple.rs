@@ -22,6 +22,12 @@ pub fn signature_tag(image: &Digest) -> String {
     format!("sha256-{}.sig", image.hex())
 }
 
+/// Whether a tag is one of signatures, and of no image.
+pub fn is_signature_tag(tag: &str) -> bool {
+    let hex = tag.strip_prefix("sha256-").and_then(|rest| rest.strip_suffix(".sig"));
+    hex.is_some_and(|hex| format!("sha256:{hex}").parse::<Digest>().is_ok())
+}
+
 /// What is signed. The bytes are those that cosign writes; who reads it ignores the repository's name.
 fn payload(repository: &Repository, image: &Digest) -> Vec<u8> {
     let critical = json!({
@@ -141,6 +147,7 @@ mod tests {
     fn the_payload_has_the_bytes_that_cosign_writes() {
         // Go's `json.Marshal` of sigstore's `payload.SimpleContainerImage`.
         let image = Digest::of(b"image");
+        assert!(is_signature_tag(&signature_tag(&image)) && !is_signature_tag("sha256-1.sig"));
         let expected = format!(
             "{{\"critical\":{{\"identity\":{{\"docker-reference\":\"ghcr.io/campus/openedx\"}},\
              \"image\":{{\"docker-manifest-digest\":\"{image}\"}},\
