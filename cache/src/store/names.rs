@@ -79,15 +79,7 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub fn names_below(&self, space: &str, folder: &str) -> Result<Vec<(String, String)>> {
-        // `0` is the character after `/`.
-        let (from, to) = (format!("{folder}/"), format!("{folder}0"));
-        self.query(|db| {
-            db.prepare_cached(
-                "SELECT name, value FROM names WHERE space = ?1 AND name > ?2 AND name < ?3 ORDER BY name",
-            )?
-            .query_map([space, &from, &to], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect()
-        })
+        self.names_after(space, &format!("{folder}/"))
     }
 }
 
