@@ -196,6 +196,26 @@ fn a_reference_made_to_a_blob_in_quarantine_brings_it_back() {
 }
 
 #[test]
+fn a_blob_that_was_pushed_anew_outlives_its_damaged_copy_in_quarantine() {
+    let lab = Lab::new();
+    let store = lab.store();
+    let blob = store.blobs().put(b"garbage").unwrap();
+    let slow = Policy { quarantine: DAY, ..NOW };
+    lab.collect(&slow);
+    std::fs::write(store.blobs().quarantined(&blob), b"damaged").unwrap();
+    let mut anew = store.blobs().writer().unwrap();
+    std::io::Write::write_all(&mut anew, b"garbage").unwrap();
+    anew.commit(None).unwrap();
+    drop(store);
+    lab.known.blobs.lock().unwrap().insert(blob);
+    lab.collect(&slow);
+    assert_eq!(lab.store().blobs().read(&blob).unwrap(), b"garbage");
+    assert_eq!(lab.collect(&NOW).waiting, Amount::default());
+    assert_eq!(lab.store().blobs().read(&blob).unwrap(), b"garbage");
+    assert_eq!(std::fs::read_dir(lab.home.path().join("quarantine")).unwrap().count(), 0);
+}
+
+#[test]
 fn quarantine_lasts_as_long_as_it_is_told_to() {
     let lab = Lab::new();
     let blob = lab.store().blobs().put(b"garbage").unwrap();
