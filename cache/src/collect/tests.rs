@@ -253,6 +253,39 @@ fn a_store_above_its_budget_loses_what_was_used_longest_ago() {
 }
 
 #[test]
+fn of_steps_that_stand_on_each_other_the_last_goes_first_and_what_goes_stays_gone() {
+    let lab = Lab::new();
+    let store = lab.store();
+    let base = step(&store, "base.txt").1;
+    let upon = |text: &str, parent: LayerId| {
+        let tree = store.tree(&[parent]).unwrap();
+        let pending = store.begin_layer(&tree).unwrap();
+        std::fs::write(pending.upper().join(text), text).unwrap();
+        let layer = store.commit_layer(pending, &tree).unwrap().unwrap();
+        let set = PathSet::new([Observation { path: TreePath::root().join(b"x"), asked: Asked::Exists }]);
+        let result = StepResult { layer: Some(layer), created: 1, ..StepResult::default() };
+        let key = StepKey::of(text.as_bytes());
+        store.record(&key, &tree, &set, &result).unwrap();
+        layer
+    };
+    let (old, new) = (upon("old.txt", base), upon("new.txt", base));
+    // What steps stand on was looked at before them.
+    for (layer, days) in [(&base, 9), (&old, 8), (&new, 7)] {
+        used(&store, layer, DAY * days);
+    }
+    drop(store);
+    let collected = lab.collect(&Policy { max_used_space: Some(15), ..NOW });
+    assert_eq!(collected.survey.dead.iter().map(|dead| dead.thing.clone()).collect::<Vec<_>>(), [Thing::Layer(old)]);
+    assert_eq!((collected.freed.count, collected.waiting.count), (1, 0));
+    let collected = lab.collect(&Policy { unused_for: Some(8 * DAY), ..NOW });
+    assert_eq!((collected.survey.dead.len(), collected.waiting.count), (0, 0), "what is used stands on it");
+    let collected = lab.collect(&Policy { max_used_space: Some(8), ..NOW });
+    assert_eq!(collected.survey.dead.iter().map(|dead| dead.thing.clone()).collect::<Vec<_>>(), [Thing::Layer(new)]);
+    assert!(lab.store().has_layer(&base).unwrap());
+    assert_eq!(lab.collect(&Policy { max_used_space: Some(0), ..NOW }).freed.count, 1);
+}
+
+#[test]
 fn what_must_stay_stays_above_the_budget_and_that_is_said() {
     let lab = Lab::new();
     let blob = lab.store().blobs().put(b"tagged").unwrap();
