@@ -7,6 +7,7 @@ use shiplap_registry::Reference;
 use super::push::report;
 use crate::app::App;
 use crate::failure::Result;
+use crate::supply::exchange;
 
 /// Copy an image from one registry to another, as it is
 ///
@@ -33,7 +34,7 @@ impl Args {
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let (images, client) = (app.images()?, app.client());
     let copied = client.pull_artifact(&images, &args.from).await?;
-    let pushed = client.push(&images, &copied.digest, &args.to).await?;
+    let pushed = exchange::push_whole(&client, &images, &copied.digest, &args.to).await?;
     app.progress.finish();
     report(app, &[(args.to.clone(), pushed)], false, args.quiet)?;
     Ok(ExitCode::SUCCESS)

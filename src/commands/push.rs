@@ -61,11 +61,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
         };
         let repository = name.repository().clone();
         let target = args.other.clone().unwrap_or(name);
-        let mut pushed = client.push(&images, &digest, &target).await?;
-        if pushed.unchanged {
-            // The tag is right. Who pushes it again by hand wants all of it to be there too.
-            pushed = client.complete(&images, &digest, target.repository()).await?;
-        }
+        let mut pushed = exchange::push_whole(&client, &images, &digest, &target).await?;
         exchange::copy_signatures(&images, &repository, target.repository(), &digest)?;
         pushed.sent +=
             exchange::push_attached(&client, &images, target.repository(), &digest, &|text| app.note(text)).await?;

@@ -125,7 +125,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
             exchange::sign(pushes.then_some(&client), &images, repository, &digest, key).await?;
         }
         if pushes {
-            pushed_bytes += client.push(&images, &digest, &tagged).await?.sent;
+            pushed_bytes += exchange::push_whole(&client, &images, &digest, &tagged).await?.sent;
             pushed_bytes +=
                 exchange::push_attached(&client, &images, repository, &digest, &|text| app.note(text)).await?;
         }

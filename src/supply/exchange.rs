@@ -2,12 +2,21 @@
 
 use shiplap_cache::Digest;
 use shiplap_registry::signature::{BUNDLE, PrivateKey, Signed, signature_tag};
-use shiplap_registry::{Client, Images, Repository};
+use shiplap_registry::{Client, Images, Pushed, Reference, Repository};
 
 use crate::failure::Result;
 
 /// The type of a config that is none.
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
+/// Pushes an image. Where its tag is right already, the registry may have lost a part of it since: that is sent too.
+pub async fn push_whole(client: &Client, images: &Images, image: &Digest, target: &Reference) -> Result<Pushed> {
+    let pushed = client.push(images, image, target).await?;
+    match pushed.unchanged {
+        true => Ok(client.complete(images, image, target.repository()).await?),
+        false => Ok(pushed),
+    }
+}
 
 /// Pushes what is attached to an image and what the registry lacks of it. Returns the bytes that were sent.
 ///

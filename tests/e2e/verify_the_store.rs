@@ -94,3 +94,17 @@ fn what_a_served_repository_lacks_is_named_and_a_push_brings_it_back() {
     server.run(["verify"]).ok();
     Home::with_base().run(["pull", &name]).ok();
 }
+
+#[test]
+fn a_release_that_is_made_again_brings_back_what_its_registry_lost() {
+    let server = Home::new();
+    let serving = Serving::start(&server, &[]);
+    let site = Site::with_registry(&format!("{}/", serving.address()));
+    let release = site.home.json(&["release", "campus", "1.0.0"]);
+    let lost = layers(&server, release["images"][1]["digest"].as_str().unwrap()).pop().unwrap();
+    damage(&server, &lost);
+    server.run(["verify"]).ends_with(1).says(&format!("lacks {lost}"));
+    let again = site.home.json(&["release", "campus", "1.0.0"]);
+    assert_eq!((&again["created"], &again["tag"]), (&json!(false), &release["tag"]), "{again}");
+    server.run(["verify"]).ok();
+}

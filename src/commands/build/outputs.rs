@@ -220,7 +220,7 @@ impl Outputs {
         let digest = packed.manifest.digest;
         for name in &self.pushed {
             let name = if by_digest { name.repository().with_digest(digest) } else { name.clone() };
-            client.push(images, &digest, &name).await?;
+            exchange::push_whole(&client, images, &digest, &name).await?;
             let tell = |text: &str| app.note(text);
             exchange::push_attached(&client, images, name.repository(), &digest, &tell).await?;
         }
