@@ -27,6 +27,7 @@ pub(super) fn collect(store: &Store, references: &dyn References, policy: &Polic
     let fail = |e| store.database_failed(e);
     // Of one that was killed before it wrote down who held a lease.
     list_leases(store, &mut db)?;
+    forget_returned(store, &mut db)?;
 
     let gone = store.temporary()?;
     let lock = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
@@ -63,6 +64,20 @@ fn list_leases(store: &Store, db: &mut Connection) -> Result<()> {
     let fail = |e| store.database_failed(e);
     let lock = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
     store.list_leases(&lock)?;
+    lock.commit().map_err(fail)
+}
+
+/// Takes out the blobs that came back. Should this collection be killed after it has put one of them aside anew, it must not be taken for one that was
+/// put aside long ago: who has seen it since is not among those who are waited for.
+fn forget_returned(store: &Store, db: &mut Connection) -> Result<()> {
+    let fail = |e| store.database_failed(e);
+    let lock = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+    for digest in doomed(store)?.blobs {
+        if !store.blobs().quarantined(&digest).exists() {
+            lock.execute("DELETE FROM doomed WHERE kind = ?1 AND id = ?2", params![BLOB, digest.as_bytes()])
+                .map_err(fail)?;
+        }
+    }
     lock.commit().map_err(fail)
 }
 

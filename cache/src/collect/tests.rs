@@ -350,6 +350,25 @@ fn a_file_that_a_killed_collection_left_in_quarantine_is_found() {
 }
 
 #[test]
+fn a_blob_that_came_back_and_was_put_aside_by_a_killed_collection_waits_for_who_has_seen_it() {
+    let lab = Lab::new();
+    let blob = lab.store().blobs().put(b"garbage").unwrap();
+    lab.collect(&Policy { quarantine: DAY, ..NOW });
+    let later = lab.store();
+    assert!(later.blobs().size(&blob).unwrap().is_some());
+    // It gets as far as to put the blob aside, and no further.
+    let killed = Known { broken: true, ..Known::default() };
+    lab.store().collect(&killed, &NOW).unwrap_err();
+    assert!(later.blobs().set_aside(&blob).unwrap());
+    assert_eq!(lab.collect(&NOW).freed.count, 0);
+    assert!(later.blobs().size(&blob).unwrap().is_some());
+    drop(later);
+    lab.collect(&NOW);
+    assert_eq!(lab.collect(&NOW).waiting.count, 0);
+    assert_eq!(lab.store().blobs().size(&blob).unwrap(), None);
+}
+
+#[test]
 fn two_at_once_do_not_collect() {
     let lab = Lab::new();
     let gate = std::fs::File::create(lab.home.path().join("gc.lock")).unwrap();
