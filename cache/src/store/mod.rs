@@ -88,6 +88,8 @@ pub(crate) fn now() -> i64 {
 pub struct Store {
     home: PathBuf,
     db: Mutex<Connection>,
+    /// What only reads does not stand in line behind a transaction that waits for another process: in WAL mode readers need not.
+    reader: Mutex<Connection>,
     blobs: BlobStore,
     overlay: Overlay,
     boot: String,
@@ -128,6 +130,7 @@ impl Store {
         let overlay = Overlay::detect();
         let store = Self {
             db: Mutex::new(open_database(home, overlay)?),
+            reader: Mutex::new(open_reader(home).map_err(|e| database_error(home, e))?),
             blobs: BlobStore::open(home)?,
             overlay,
             // Where there is no boot id nothing is ever known to be of this boot, and everything is checked.
@@ -210,7 +213,7 @@ impl Store {
     }
 
     pub(crate) fn query<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        f(&self.database()).map_err(|e| database_error(&self.home, e))
+        f(&lock(&self.reader)).map_err(|e| database_error(&self.home, e))
     }
 
     pub(crate) fn transact<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
@@ -261,6 +264,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn database_error(home: &Path, source: rusqlite::Error) -> Error {
     Error::Database { path: home.join("cache.db"), source }
+}
+
+fn open_reader(home: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open(home.join("cache.db"))?;
+    db.busy_timeout(PATIENCE)?;
+    db.pragma_update(None, "query_only", true)?;
+    Ok(db)
 }
 
 fn open_database(home: &Path, overlay: Overlay) -> Result<Connection> {
@@ -359,6 +369,26 @@ mod tests {
         let other = if Overlay::detect() == Overlay::User { Overlay::Trusted } else { Overlay::User };
         db.execute("UPDATE meta SET value = ?1", [other.prefix()]).unwrap();
         assert!(matches!(Store::open(home.path()), Err(Error::OtherPrivilege { .. })));
+    }
+
+    #[test]
+    fn who_reads_does_not_wait_for_who_waits_to_write() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        // Another process, as a collection does.
+        let mut other = store.second_connection().unwrap();
+        let held = other.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+        std::thread::scope(|s| {
+            let writer = s.spawn(|| store.set_name("a", "x", "1"));
+            while store.db.try_lock().is_ok() {
+                std::thread::yield_now();
+            }
+            assert_eq!(store.name("a", "x").unwrap(), None);
+            // Had the reading waited for the writer, the writer would have given up by now.
+            held.commit().unwrap();
+            writer.join().unwrap().unwrap();
+        });
+        assert_eq!(store.name("a", "x").unwrap().as_deref(), Some("1"));
     }
 
     #[test]
