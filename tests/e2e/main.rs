@@ -28,6 +28,7 @@ mod release_and_roll_back;
 mod reproduce_an_image;
 mod reuse_a_step;
 mod run_ahead;
+mod run_many_instances;
 mod run_without_root;
 mod serve_a_registry;
 mod share_a_registry;
