@@ -114,6 +114,7 @@ impl App {
             Command::Deploy(args) => commands::deploy::run(self, args),
             Command::Rollback(args) => commands::rollback::run(self, args),
             Command::Status(args) => commands::status::run(self, args),
+            Command::Log(args) => commands::log::run(self, args),
             Command::Tags(args) => commands::tags::run(self, args).await,
             Command::Images(args) => commands::images::run(self, args),
             Command::Import(args) => commands::import::run(self, args),
@@ -176,7 +177,9 @@ impl App {
 
     /// The releases and deployments, which are kept beside the store.
     pub fn history(&self, images: &Images) -> Result<History> {
-        Ok(History::open(images.store().home(), images.store().blobs().clone())?)
+        let mut history = History::open(images.store().home(), images.store().blobs().clone())?;
+        history.set_origin(crate::origin::of_environment());
+        Ok(history)
     }
 
     /// A client for registries, as the command line and the environment want it.

@@ -91,6 +91,7 @@ pub enum Command {
     Deploy(commands::deploy::Args),
     Rollback(commands::rollback::Args),
     Status(commands::status::Args),
+    Log(commands::log::Args),
     Tags(commands::tags::Args),
     Images(commands::images::Args),
     Import(commands::import::Args),

@@ -8,6 +8,7 @@ mod explain;
 mod failure;
 mod many;
 mod names;
+mod origin;
 mod output;
 mod plugin;
 mod progress;

@@ -24,6 +24,7 @@ mod keep_a_secret;
 mod move_images;
 mod outputs_of_docker;
 mod plugin_of_docker;
+mod read_the_log;
 mod release_and_roll_back;
 mod reproduce_an_image;
 mod reuse_a_step;
