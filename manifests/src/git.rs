@@ -211,7 +211,7 @@ fn line(output: &Output) -> String {
 
 /// A remote's address without what may be a secret: the user and password of `http(s)`, where a token may be either, any other
 /// scheme's password, and what follows a `?` or `#`.
-fn without_credentials(url: &str) -> String {
+pub fn without_credentials(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         // `git@host:path` and plain paths: the user is no secret there, and a password has no place.
         return url.to_owned();

@@ -6,9 +6,10 @@
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
-use super::deployments::{check, insert_hold};
-use super::{History, Lock};
+use super::deployments::{check, deployment, insert_hold};
+use super::{History, Lock, log};
 use crate::deployment::{Action, Deployment, DeploymentSeq, Hold, Outcome, TargetState};
+use crate::log::{LogEvent, Origin};
 use crate::names::InstanceName;
 use crate::release::ReleaseSeq;
 use crate::target::{Edit, Side, TargetError};
@@ -93,9 +94,10 @@ impl History {
     /// Records what is meant. Fails when another deployment came first, or when a hold keeps an automatic one away.
     pub(crate) fn begin(&mut self, new: &NewDeployment, edits: Vec<Edit>) -> Result<Entry> {
         let failed = self.failed();
+        let origin = self.origin.clone();
         let tx = self.transaction()?;
         check(&tx, &new.instance, new.expected, new.automatic).map_err(&failed)??;
-        let sequence = insert(&tx, new, &edits).map_err(&failed)?;
+        let sequence = insert(&tx, new, &edits, origin.as_ref()).map_err(&failed)?;
         tx.commit().map_err(failed)?;
         Ok(Entry { instance: new.instance.clone(), sequence, edits })
     }
@@ -165,14 +167,19 @@ impl Entry {
     }
 }
 
-fn insert(db: &Connection, new: &NewDeployment, edits: &[Edit]) -> rusqlite::Result<DeploymentSeq> {
+fn insert(
+    db: &Connection,
+    new: &NewDeployment,
+    edits: &[Edit],
+    origin: Option<&Origin>,
+) -> rusqlite::Result<DeploymentSeq> {
     let instance = new.instance.as_str();
     let sql = "SELECT coalesce(max(sequence), 0) + 1 FROM deployments WHERE instance = ?1";
     let sequence: u64 = db.query_row(sql, [instance], |row| row.get(0))?;
     db.execute(
         "INSERT INTO deployments
-             (instance, sequence, release, action, actor, reason, rollback_of, restores, expected, holds, outcome, started, targets)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', ?11, ?12)",
+             (instance, sequence, release, action, actor, reason, rollback_of, restores, expected, holds, outcome, started, targets, origin)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', ?11, ?12, ?13)",
         params![
             instance,
             sequence,
@@ -186,6 +193,7 @@ fn insert(db: &Connection, new: &NewDeployment, edits: &[Edit]) -> rusqlite::Res
             new.holds,
             crate::now().to_string(),
             json(&new.targets)?,
+            origin.map(json).transpose()?,
         ],
     )?;
     for (position, edit) in edits.iter().enumerate() {
@@ -204,17 +212,22 @@ fn end(
     note: Option<&str>,
     targets: &[TargetState],
 ) -> rusqlite::Result<()> {
-    let key = params![entry.instance.as_str(), entry.sequence.0];
-    let (actor, reason, holds): (String, Option<String>, bool) = db.query_row(
-        "SELECT actor, reason, holds FROM deployments WHERE instance = ?1 AND sequence = ?2",
-        key,
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-    )?;
+    let pending = deployment(db, &entry.instance, entry.sequence)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    let (actor, reason, holds) = (pending.actor.clone(), pending.reason.clone(), pending.holds);
     let now = crate::now();
+    let ended = Deployment {
+        outcome,
+        note: note.map(str::to_owned),
+        finished: Some(now),
+        targets: targets.to_vec(),
+        ..pending
+    };
+    log::append(db, &entry.instance, LogEvent::Deployment(Box::new(ended)))?;
     db.execute(
         "UPDATE deployments SET outcome = ?3, note = ?4, finished = ?5, targets = ?6 WHERE instance = ?1 AND sequence = ?2",
         params![entry.instance.as_str(), entry.sequence.0, outcome.as_str(), note, now.to_string(), json(targets)?],
     )?;
+    let key = params![entry.instance.as_str(), entry.sequence.0];
     db.execute("DELETE FROM journal WHERE instance = ?1 AND deployment = ?2", key)?;
     if holds && outcome == Outcome::Succeeded {
         insert_hold(db, &entry.instance, &Hold { actor, since: now, reason })?;

@@ -4,6 +4,7 @@ mod config;
 mod crash;
 mod deploy;
 mod git;
+mod log;
 mod release;
 mod rollback;
 mod site;
