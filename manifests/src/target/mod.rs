@@ -15,7 +15,7 @@ pub use compose::Compose;
 pub use error::TargetError;
 pub use file::FileChange;
 pub(crate) use file::{Edit, Side};
-pub use tutor::Tutor;
+pub use tutor::{Tutor, known_key};
 
 use crate::config::{Config, Deploy, Instance, Pin};
 use crate::names::ImageName;

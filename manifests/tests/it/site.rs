@@ -74,6 +74,8 @@ impl Site {
         std::fs::write(folder.join("tutor/env/version"), "22.0.3").unwrap();
         std::fs::write(local.join("docker-compose.yml"), "services:\n  lms: {}\n  cms: {}\n  mfe: {}\n").unwrap();
         std::fs::write(local.join("docker-compose.prod.yml"), "services:\n  lms-worker: {}\n").unwrap();
+        let jobs = "services:\n  lms-job: {image: \"campus/openedx:0.9.0\"}\n";
+        std::fs::write(local.join("docker-compose.jobs.yml"), jobs).unwrap();
         std::fs::write(folder.join("shiplap.toml"), TOML).unwrap();
         Self { _dir: Some(dir), ..Self::open(&folder) }
     }
