@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod act;
 pub mod canonical;
 pub mod config;
 pub mod contents;
