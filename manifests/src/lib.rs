@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod act;
 pub mod canonical;
 pub mod config;
 pub mod contents;

@@ -1,5 +1,6 @@
 //! The tests of `manifests` as a whole, by what a user does.
 
+mod all_targets;
 mod config;
 mod crash;
 mod deploy;
