@@ -1,9 +1,9 @@
 //! The clients that people have, against `shiplap serve`: push, pull, copy, list, delete, and a release's tag that none of them moves.
 //!
 //! `SHIPLAP_TEST_CLIENTS` is a command that runs the client that its first argument names: docker, buildah, skopeo, crane, oras. All must be there then.
-//! Without it those are taken that are in `PATH`, and the others are skipped.
+//! Without it those are taken that are in the folder `SHIPLAP_TEST_PEERS` (`scripts/peers` makes it) or in `PATH`, and the others are skipped.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -58,10 +58,17 @@ impl Lab {
     fn client(&self, name: &'static str) -> Option<Client<'_>> {
         let words = match std::env::var("SHIPLAP_TEST_CLIENTS").ok().filter(|command| !command.trim().is_empty()) {
             Some(command) => command.split_whitespace().map(str::to_owned).chain([name.to_owned()]).collect(),
-            None if Command::new(name).arg("--help").output().is_ok() => vec![name.to_owned()],
             None => {
-                eprintln!("skipped: no {name} in PATH, and SHIPLAP_TEST_CLIENTS names no command that runs it");
-                return None;
+                let folder = std::env::var_os("SHIPLAP_TEST_PEERS").map(PathBuf::from);
+                let program = folder.map(|folder| folder.join(name)).filter(|program| program.exists());
+                let program = program.unwrap_or_else(|| name.into());
+                if Command::new(&program).arg("--help").output().is_err() {
+                    eprintln!(
+                        "skipped: there is no {name}; scripts/peers gets some clients, SHIPLAP_TEST_CLIENTS names all"
+                    );
+                    return None;
+                }
+                vec![program.to_str().unwrap().to_owned()]
             }
         };
         Some(Client { lab: self, words })

@@ -37,7 +37,13 @@ fn a_rollback_goes_back_to_what_ran_before_and_says_what_it_leaves() {
 
 #[test]
 fn the_files_are_byte_for_byte_as_they_were() {
-    let files = ["compose.override.yml", "tutor/config.yml", "tutor/env/local/docker-compose.prod.override.yml"];
+    let files = [
+        "compose.override.yml",
+        "tutor/config.yml",
+        "tutor/env/local/docker-compose.prod.override.yml",
+        "tutor/env/local/docker-compose.jobs.override.yml",
+        "tutor/shiplap-images.json",
+    ];
     let mut site = ran(&["1.0.0"]);
     let before: Vec<_> = files.iter().map(|file| site.file(file)).collect();
     site.release("1.1.0").unwrap();

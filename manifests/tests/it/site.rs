@@ -53,7 +53,7 @@ pub struct Steps(pub RefCell<Vec<String>>);
 
 impl Observer for Steps {
     fn progress(&self, step: Progress<'_>) {
-        self.0.borrow_mut().push(format!("{step:?}"));
+        self.0.borrow_mut().push(step.to_string());
     }
 }
 
@@ -74,6 +74,8 @@ impl Site {
         std::fs::write(folder.join("tutor/env/version"), "22.0.3").unwrap();
         std::fs::write(local.join("docker-compose.yml"), "services:\n  lms: {}\n  cms: {}\n  mfe: {}\n").unwrap();
         std::fs::write(local.join("docker-compose.prod.yml"), "services:\n  lms-worker: {}\n").unwrap();
+        let jobs = "services:\n  lms-job: {image: \"campus/openedx:0.9.0\"}\n";
+        std::fs::write(local.join("docker-compose.jobs.yml"), jobs).unwrap();
         std::fs::write(folder.join("shiplap.toml"), TOML).unwrap();
         Self { _dir: Some(dir), ..Self::open(&folder) }
     }
@@ -82,6 +84,11 @@ impl Site {
     pub fn open(folder: &Path) -> Self {
         let config = Config::load(&folder.join("shiplap.toml")).unwrap();
         Self { folder: folder.to_owned(), config, history: open_history(folder), _dir: None }
+    }
+
+    /// Reads `shiplap.toml` again.
+    pub fn reload(&mut self) {
+        self.config = Config::load(&self.folder.join("shiplap.toml")).unwrap();
     }
 
     pub fn name(&self) -> InstanceName {
