@@ -3,6 +3,7 @@
 //! The file never holds a secret; it says in which variable or file one is.
 
 mod error;
+mod history;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, suggest};
+pub use history::{GitHistory, HistorySection};
 
 use crate::names::{ImageName, InstanceName, Repository};
 use crate::provenance::Detail;
@@ -30,6 +32,8 @@ pub struct Config {
     pub release: ReleaseSection,
     /// What may be removed from the store.
     pub gc: GcSection,
+    /// Where releases and deployments are remembered.
+    pub history: HistorySection,
 }
 
 /// What is written in the file.
@@ -44,6 +48,8 @@ struct File {
     release: ReleaseSection,
     #[serde(default)]
     gc: GcSection,
+    #[serde(default)]
+    history: HistorySection,
 }
 
 /// `[build]`: how images are built and packed.
@@ -343,6 +349,7 @@ impl Config {
             build: file.build,
             release: file.release,
             gc: file.gc,
+            history: file.history,
         };
         config.check()?;
         Ok(config)
@@ -370,6 +377,9 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
+        if let Some((key, what)) = self.history.problem() {
+            return Err(ConfigError::Invalid { path: self.path.clone(), place: format!("history.{key}"), what });
+        }
         let mut repositories: BTreeMap<_, String> = BTreeMap::new();
         let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
         for (name, instance) in &self.instances {

@@ -7,6 +7,7 @@ mod git;
 mod log;
 mod release;
 mod rollback;
+mod share;
 mod site;
 mod speed;
 mod store;
