@@ -25,7 +25,7 @@ const ROUNDS: usize = 9;
 /// The way back to version 1 of the file.
 const TO_VERSION_1: &str = "
     DROP TRIGGER releases_are_logged; DROP TRIGGER new_deployments_are_logged; DROP TRIGGER ended_deployments_are_logged;
-    DROP TABLE log;
+    DROP TABLE log; DROP TABLE identity;
     ALTER TABLE deployments DROP COLUMN origin;
     PRAGMA user_version = 1;";
 

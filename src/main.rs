@@ -14,6 +14,7 @@ mod plugin;
 mod progress;
 mod registries;
 mod release_images;
+mod shared;
 mod supply;
 mod table;
 mod warnings;

@@ -3,6 +3,7 @@
 use shiplap_manifests::Error;
 use shiplap_manifests::config::ConfigError;
 use shiplap_manifests::images::ImageProblem;
+use shiplap_manifests::share::ShareError;
 
 use crate::failure::Kind;
 
@@ -19,6 +20,9 @@ pub fn kind_of(error: &Error) -> Kind {
         Error::Image { problem: ImageProblem::Missing | ImageProblem::OtherDigest(_), .. } => Kind::Missing,
         Error::Image { problem: ImageProblem::NotSigned(_), .. } => Kind::Refused,
         Error::Image { problem: ImageProblem::Incomplete(_) | ImageProblem::Unknown(_), .. } => Kind::Store,
+        Error::Share(ShareError::Claimed { .. }) => Kind::Refused,
+        Error::Share(ShareError::Place { .. } | ShareError::Busy(_)) => Kind::Network,
+        Error::Share(ShareError::Diverged { .. } | ShareError::Damaged { .. }) => Kind::Store,
         Error::DirtyTree { .. }
         | Error::VersionTaken { .. }
         | Error::OtherImages { .. }

@@ -5,6 +5,7 @@
 mod error;
 mod key_path;
 mod targets;
+mod history;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ pub use key_path::{KeyPath, KeyPathError, Step};
 pub use targets::{
     ArgoCdTarget, ExecTarget, Git, GitPush, HelmTarget, ImageParts, ImagePlace, KustomizeTarget, TerraformTarget,
 };
+pub use history::{GitHistory, HistorySection};
 
 use crate::names::{ImageName, InstanceName, Repository};
 use crate::provenance::Detail;
@@ -36,6 +38,8 @@ pub struct Config {
     pub release: ReleaseSection,
     /// What may be removed from the store.
     pub gc: GcSection,
+    /// Where releases and deployments are remembered.
+    pub history: HistorySection,
 }
 
 /// What is written in the file.
@@ -50,6 +54,8 @@ struct File {
     release: ReleaseSection,
     #[serde(default)]
     gc: GcSection,
+    #[serde(default)]
+    history: HistorySection,
 }
 
 /// `[build]`: how images are built and packed.
@@ -365,6 +371,7 @@ impl Config {
             build: file.build,
             release: file.release,
             gc: file.gc,
+            history: file.history,
         };
         config.check()?;
         Ok(config)
@@ -392,6 +399,9 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
+        if let Some((key, what)) = self.history.problem() {
+            return Err(ConfigError::Invalid { path: self.path.clone(), place: format!("history.{key}"), what });
+        }
         let mut repositories: BTreeMap<_, String> = BTreeMap::new();
         let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
         for (name, instance) in &self.instances {

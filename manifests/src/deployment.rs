@@ -120,7 +120,7 @@ pub struct TargetState {
 }
 
 /// A stop for automatic deploys.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     /// Who holds.
     pub actor: String,

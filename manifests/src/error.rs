@@ -34,6 +34,9 @@ pub enum Error {
     /// Not a tag.
     #[error(transparent)]
     Tag(#[from] TagError),
+    /// The place that histories share.
+    #[error(transparent)]
+    Share(#[from] crate::share::ShareError),
     /// A deploy target cannot be read or written.
     #[error(transparent)]
     Target(#[from] TargetError),

@@ -126,8 +126,15 @@ impl GitState {
     }
 }
 
-/// The remote of the branch that is checked out, else `origin`, else the only one.
 fn remote(top: &Path) -> Result<Option<String>, GitError> {
+    Ok(remote_url(top)?.map(|url| without_credentials(&url)))
+}
+
+/// The address of the remote of the branch that is checked out, else of `origin`, else of the only one. It may have a password in it.
+///
+/// # Errors
+/// There is no git, or no repository.
+pub fn remote_url(top: &Path) -> Result<Option<String>, GitError> {
     let branch = git(top, &["symbolic-ref", "--quiet", "--short", "HEAD"], &[]).map(|out| line(&out));
     let of_branch = branch.ok().and_then(|branch| git(top, &["config", &format!("branch.{branch}.remote")], &[]).ok());
     let remotes = git(top, &["remote"], &[])?;
@@ -137,7 +144,7 @@ fn remote(top: &Path) -> Result<Option<String>, GitError> {
         origin.or(if remotes.len() == 1 { remotes.first() } else { None }).cloned()
     });
     match name {
-        Some(name) => Ok(Some(without_credentials(&line(&git(top, &["remote", "get-url", &name], &[])?)))),
+        Some(name) => Ok(Some(line(&git(top, &["remote", "get-url", &name], &[])?))),
         None => Ok(None),
     }
 }

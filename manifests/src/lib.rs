@@ -5,6 +5,7 @@
 //! - The [`History`] keeps releases and deployments. [`Deployer`] points an instance's [`target`]s at a release, or back at an earlier one; what was begun
 //!   and not ended, because the process died, is finished or undone by the next one.
 //! - The [`log`] tells of every release and deployment in a chain of hashes, so that a change is found.
+//! - Several histories keep to one another through a place that they [`share`].
 //! - [`Status`] reads back what is there.
 //!
 //! Whether images are there is asked through [`images::ImageCheck`]: this crate moves no image.
@@ -29,6 +30,7 @@ pub mod provenance;
 pub mod release;
 pub mod rollback;
 pub mod sbom;
+pub mod share;
 pub mod status;
 pub mod target;
 pub mod version;

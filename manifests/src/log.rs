@@ -50,7 +50,7 @@ pub enum LogEvent {
     /// A release was made.
     Release(ReleaseEvent),
     /// A deployment or rollback ended.
-    Deployment(Box<Deployment>),
+    Deployment(Deployment),
 }
 
 /// A release that was made. All else is in its manifest.
@@ -111,6 +111,16 @@ impl LogEntry {
         match &self.event {
             LogEvent::Release(release) => release.creator.as_deref(),
             LogEvent::Deployment(deployment) => Some(&deployment.actor),
+        }
+    }
+
+    /// What happened, in a few words.
+    pub fn words(&self) -> String {
+        match &self.event {
+            LogEvent::Release(release) => format!("released {}", release.tag),
+            LogEvent::Deployment(deployment) => {
+                format!("{} {} {}", deployment.action, deployment.version, deployment.outcome)
+            }
         }
     }
 

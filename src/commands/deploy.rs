@@ -12,8 +12,8 @@ use shiplap_registry::Images;
 use crate::app::App;
 use crate::failure::{Failure, Kind, Result};
 use crate::many::{self, Select};
-use crate::output;
 use crate::supply::SignedCheck;
+use crate::{output, shared};
 
 /// Point an instance at a release
 ///
@@ -106,14 +106,16 @@ fn one(
     let mut history = app.history(images)?;
     let targets = target::of_instance(config, settings);
     let check = SignedCheck::new(images, app.client(), args.verify_key.as_ref(), config, settings)?;
-    let mut deployer = Deployer { history: &mut history, instance, targets: &targets, check: &check, observer: &() };
-    Ok(deployer.deploy(DeployRequest {
+    let request = DeployRequest {
         version,
         actor: app.actor(),
         reason: args.reason.clone(),
         expect: expect(args.expect),
         automatic: args.automatic,
-    })?)
+    };
+    shared::alone(app, config, &mut history, instance, |history| {
+        Ok(Deployer { history, instance, targets: &targets, check: &check, observer: &() }.deploy(request)?)
+    })
 }
 
 /// Prints what a deploy or rollback did.

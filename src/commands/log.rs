@@ -14,7 +14,7 @@ use shiplap_manifests::names::InstanceName;
 use crate::app::App;
 use crate::failure::Result;
 use crate::many::Select;
-use crate::{output, table};
+use crate::{output, shared, table};
 
 /// Say who released, deployed and rolled back what, when and from where, newest first
 ///
@@ -53,7 +53,8 @@ fn since(text: &str) -> Result<Timestamp, String> {
 
 pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let images = app.images()?;
-    let history = app.history(&images)?;
+    let mut history = app.history(&images)?;
+    shared::look(app, app.config()?.as_ref(), &mut history)?;
     let instances = instances(app, &history, &args.select, args.instance.as_deref())?;
     if args.head {
         let heads: Vec<Head> =
@@ -108,19 +109,18 @@ fn show_heads(app: &App, heads: &[Head]) -> Result<ExitCode> {
 
 fn row(history: &History, logged: &Logged) -> Vec<String> {
     let entry = &logged.entry;
-    let (what, why) = match &entry.event {
-        LogEvent::Release(release) => (format!("released {}", release.tag), String::new()),
+    let why = match &entry.event {
+        LogEvent::Release(_) => String::new(),
         LogEvent::Deployment(deployment) => {
-            let what = format!("{} {} {}", deployment.action, deployment.version, deployment.outcome);
             let texts = [&deployment.reason, &deployment.note];
-            (what, texts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join("; "))
+            texts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join("; ")
         }
     };
     let actor = entry.actor().map(str::to_owned).or_else(|| creator(history, logged));
     vec![
         entry.at().to_string(),
         entry.instance.to_string(),
-        what,
+        entry.words(),
         actor.unwrap_or_else(|| "?".to_owned()),
         entry.origin().map_or_else(String::new, from),
         why,

@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use serde::Serialize;
 use shiplap_builder::build::Outcome;
-use shiplap_manifests::Config;
 use shiplap_manifests::draft::{Built, ReleaseRequest, VersionChoice};
 use shiplap_manifests::git::GitState;
 use shiplap_manifests::names::InstanceName;
 use shiplap_manifests::release::StepSummary;
 use shiplap_manifests::version::Bump;
+use shiplap_manifests::{Config, History};
 use shiplap_registry::{Images, Reference};
 
 use super::build::several::Several;
@@ -20,9 +20,9 @@ use super::{build, deploy};
 use crate::app::App;
 use crate::failure::{Failure, Kind, Result};
 use crate::many::{self, Jobs, Select};
-use crate::output;
 use crate::release_images::{Check, inputs, owned_files, release_image, request};
 use crate::supply::{Recipe, Wanted, exchange, keys};
+use crate::{output, shared};
 
 /// Build, tag, push and record the images of an instance as one release
 ///
@@ -129,6 +129,7 @@ async fn one(
     let wanted_documents =
         Wanted { sbom: config.release.sbom, provenance: config.release.provenance.detail(), builder: None };
     let mut history = app.history(images)?;
+    shared::pull(app, config, &mut history)?;
     let git = GitState::inspect(config.folder(), &owned_files(config)).map_err(shiplap_manifests::Error::from)?;
     let wanted = ReleaseRequest { version, allow_dirty: args.allow_dirty, creator: app.actor() };
     let draft = history.prepare(instance_name, instance, &git, wanted)?;
@@ -179,7 +180,8 @@ async fn one(
     }
     built.steps.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let check = Check::new(images);
-    let committed = history.commit(&draft, built, &check, &())?;
+    let commit = |history: &mut History| Ok(history.commit(&draft, built, &check, &())?);
+    let committed = shared::alone(app, config, &mut history, instance_name, commit)?;
     let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Report { committed, pushed_bytes, milliseconds })
 }

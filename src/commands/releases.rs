@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::build::only_instance;
 use crate::app::App;
 use crate::failure::Result;
-use crate::{output, table};
+use crate::{output, shared, table};
 
 /// List the releases of an instance, newest first
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,8 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let config = app.need_config()?;
     let (instance, _) = config.instance(&name)?;
     let images = app.images()?;
-    let history = app.history(&images)?;
+    let mut history = app.history(&images)?;
+    shared::look(app, Some(&config), &mut history)?;
     let releases = history.releases(instance, Some(args.limit))?;
     let current = history.current(instance)?.map(|deployment| deployment.release);
     if app.global.json {

@@ -6,15 +6,15 @@ use std::process::ExitCode;
 use semver::Version;
 use shiplap_manifests::deploy::Deployer;
 use shiplap_manifests::rollback::{Migrations, RollbackReport, RollbackRequest};
-use shiplap_manifests::{Config, target};
+use shiplap_manifests::{Config, History, target};
 use shiplap_registry::Images;
 
 use crate::app::App;
 use crate::commands::deploy;
 use crate::failure::{Failure, Kind, Result};
 use crate::many::{self, Select};
-use crate::output;
 use crate::supply::SignedCheck;
+use crate::{output, shared};
 
 /// Take an instance back to the release before, or to another that it ran
 ///
@@ -56,7 +56,9 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     if args.unhold {
         let lift = |name: &str| {
             let (instance, _) = config.instance(name)?;
-            if !app.history(&images)?.lift_hold(instance)? {
+            let mut history = app.history(&images)?;
+            let lift = |history: &mut History| Ok(history.lift_hold(instance)?);
+            if !shared::alone(app, &config, &mut history, instance, lift)? {
                 return Err(Failure::new(Kind::Missing, format!("there is no hold on {instance}")));
             }
             Ok(format!("the hold on {instance} is lifted"))
@@ -93,15 +95,17 @@ fn one(
     let mut history = app.history(images)?;
     let targets = target::of_instance(config, settings);
     let check = SignedCheck::new(images, app.client(), args.verify_key.as_ref(), config, settings)?;
-    let mut deployer = Deployer { history: &mut history, instance, targets: &targets, check: &check, observer: &() };
-    Ok(deployer.rollback(RollbackRequest {
+    let request = RollbackRequest {
         to,
         actor: app.actor(),
         reason: args.reason.clone(),
         expect: deploy::expect(args.expect),
         accept_migrations: args.accept_migrations,
         hold: args.hold,
-    })?)
+    };
+    shared::alone(app, config, &mut history, instance, |history| {
+        Ok(Deployer { history, instance, targets: &targets, check: &check, observer: &() }.rollback(request)?)
+    })
 }
 
 fn show(report: &RollbackReport) {

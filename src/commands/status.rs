@@ -8,7 +8,7 @@ use shiplap_manifests::{Status, target};
 use crate::app::App;
 use crate::failure::Result;
 use crate::many::{self, One, Select};
-use crate::{output, table};
+use crate::{output, shared, table};
 
 /// Say what each instance runs, and whether its deploy targets say so too
 #[derive(Debug, clap::Args)]
@@ -25,7 +25,8 @@ pub struct Args {
 pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let config = app.need_config()?;
     let images = app.images()?;
-    let history = app.history(&images)?;
+    let mut history = app.history(&images)?;
+    shared::look(app, Some(&config), &mut history)?;
     let instances = match (args.select.instances(&config, args.instance.as_deref())?, &args.instance) {
         (Some(instances), _) => instances,
         (None, Some(name)) => vec![config.instance(name)?.0.clone()],

@@ -34,6 +34,7 @@ mod run_many_instances;
 mod run_without_root;
 mod serve_a_registry;
 mod serving;
+mod share_a_history;
 mod share_a_registry;
 mod sign_a_release;
 mod take_space_back;

@@ -99,7 +99,7 @@ impl History {
             match told.deployments.remove(&n.0) {
                 None if row.outcome == Outcome::Pending => {}
                 None => problems.push(format!("deployment {n} is not in the log: it was inserted")),
-                Some(LogEvent::Deployment(event)) if *event == *row => {}
+                Some(LogEvent::Deployment(event)) if event == *row => {}
                 Some(_) => problems.push(format!("deployment {n} is not what the log says of it: it was changed")),
             }
         }

@@ -210,6 +210,35 @@ fn insert(db: &Connection, new: &NewDeployment, acts: &[Act], origin: Option<&Or
     Ok(())
 }
 
+/// Adds a deployment that ended elsewhere; its entry of the log is there already.
+pub(super) fn insert_ended(db: &Connection, deployment: &Deployment) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO deployments
+             (instance, sequence, release, action, actor, reason, rollback_of, restores, expected, holds, outcome, note, started, finished,
+              targets, origin)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+    )?
+    .execute(params![
+        deployment.instance.as_str(),
+        deployment.sequence.0,
+        deployment.release.0,
+        deployment.action.as_str(),
+        deployment.actor,
+        deployment.reason,
+        deployment.rollback_of.map(|s| s.0),
+        deployment.restores.map(|s| s.0),
+        deployment.expected.map(|s| s.0),
+        deployment.holds,
+        deployment.outcome.as_str(),
+        deployment.note,
+        deployment.started.to_string(),
+        deployment.finished.map(|at| at.to_string()),
+        json(&deployment.targets)?,
+        deployment.origin.as_ref().map(json).transpose()?,
+    ])
+    .map(|_| ())
+}
+
 fn end(
     db: &Connection,
     entry: &Entry,
@@ -227,7 +256,7 @@ fn end(
         targets: targets.to_vec(),
         ..pending
     };
-    log::append(db, &entry.instance, LogEvent::Deployment(Box::new(ended)))?;
+    log::append(db, &entry.instance, LogEvent::Deployment(ended))?;
     db.execute(
         "UPDATE deployments SET outcome = ?3, note = ?4, finished = ?5, targets = ?6 WHERE instance = ?1 AND sequence = ?2",
         params![entry.instance.as_str(), entry.sequence.0, outcome.as_str(), note, now.to_string(), json(targets)?],

@@ -85,7 +85,7 @@ impl History {
     }
 }
 
-fn read(instance: &InstanceName, stored: &Stored) -> Result<Logged> {
+pub(super) fn read(instance: &InstanceName, stored: &Stored) -> Result<Logged> {
     let damaged = |why: &dyn std::fmt::Display| Error::Damaged {
         instance: instance.clone(),
         what: format!("entry {} of the log cannot be read: {why}", stored.position),
@@ -94,7 +94,7 @@ fn read(instance: &InstanceName, stored: &Stored) -> Result<Logged> {
     Ok(Logged { hash: stored.hash.parse().map_err(|e| damaged(&e))?, entry })
 }
 
-fn head(db: &Connection, instance: &InstanceName) -> rusqlite::Result<Option<(LogPosition, Digest)>> {
+pub(super) fn head(db: &Connection, instance: &InstanceName) -> rusqlite::Result<Option<(LogPosition, Digest)>> {
     db.prepare_cached("SELECT position, hash FROM log WHERE instance = ?1 ORDER BY position DESC LIMIT 1")?
         .query_row([instance.as_str()], |row| Ok((LogPosition(row.get("position")?), column(row, "hash")?)))
         .optional()
@@ -104,7 +104,6 @@ fn head(db: &Connection, instance: &InstanceName) -> rusqlite::Result<Option<(Lo
 pub(super) fn append(db: &Connection, instance: &InstanceName, event: LogEvent) -> rusqlite::Result<()> {
     let before = head(db, instance)?;
     let position = LogPosition(before.as_ref().map_or(1, |(position, _)| position.0 + 1));
-    let (kind, sequence) = event.key();
     let entry = LogEntry {
         schema: SCHEMA.to_owned(),
         instance: instance.clone(),
@@ -114,11 +113,21 @@ pub(super) fn append(db: &Connection, instance: &InstanceName, event: LogEvent) 
     };
     let unwritable = |e: CanonicalError| rusqlite::Error::ToSqlConversionFailure(Box::new(e));
     let bytes = entry.to_bytes().map_err(unwritable)?;
-    let hash = Digest::of(&bytes);
-    let record = String::from_utf8_lossy(&bytes);
+    add_entry(db, instance, &entry, &Digest::of(&bytes), &String::from_utf8_lossy(&bytes))
+}
+
+/// Writes an entry as it is.
+pub(super) fn add_entry(
+    db: &Connection,
+    instance: &InstanceName,
+    entry: &LogEntry,
+    hash: &Digest,
+    record: &str,
+) -> rusqlite::Result<()> {
+    let (kind, sequence) = entry.event.key();
     db.prepare_cached(
         "INSERT INTO log (instance, position, kind, sequence, hash, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
-    .execute(params![instance.as_str(), position.0, kind, sequence, hash.to_string(), record])
+    .execute(params![instance.as_str(), entry.position.0, kind, sequence, hash.to_string(), record])
     .map(|_| ())
 }

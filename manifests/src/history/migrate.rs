@@ -29,7 +29,7 @@ pub(super) fn to_version_2(db: &Connection) -> rusqlite::Result<()> {
             }
             // One that did not end is logged when it does.
             if deployment.outcome != Outcome::Pending {
-                append(db, &instance, LogEvent::Deployment(Box::new(deployment)))?;
+                append(db, &instance, LogEvent::Deployment(deployment))?;
             }
         }
         for release in releases {

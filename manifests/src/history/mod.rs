@@ -6,6 +6,7 @@
 
 mod audit;
 mod deployments;
+mod import;
 mod journal;
 mod lock;
 mod log;

@@ -207,20 +207,8 @@ impl History {
             creator: Some(release.creator.clone()),
             origin,
         };
-        log::append(&tx, instance, LogEvent::Release(event)).map_err(&failed)?;
-        tx.execute(
-            "INSERT INTO releases (instance, sequence, version, tag, digest, git_commit, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![
-                instance.as_str(),
-                release.sequence.0,
-                release.version.to_string(),
-                release.tag.to_string(),
-                stored.digest.to_string(),
-                release.git.commit.as_str(),
-                release.created.to_string(),
-            ],
-        )
-        .map_err(&failed)?;
+        log::append(&tx, instance, LogEvent::Release(event.clone())).map_err(&failed)?;
+        insert_release(&tx, instance, &event).map_err(&failed)?;
         tx.commit().map_err(failed)?;
         Ok(Some(stored))
     }
@@ -249,6 +237,23 @@ pub(crate) fn read_manifest(blobs: &BlobStore, instance: &InstanceName, row: &Re
 pub(super) fn every_release(db: &Connection, instance: &InstanceName) -> rusqlite::Result<Vec<ReleaseRow>> {
     let sql = format!("SELECT {COLUMNS} FROM releases WHERE instance = ?1 ORDER BY sequence");
     db.prepare_cached(&sql)?.query_map([instance.as_str()], ReleaseRow::read)?.collect()
+}
+
+/// Adds a row; its entry of the log is there already.
+pub(super) fn insert_release(db: &Connection, instance: &InstanceName, release: &ReleaseEvent) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO releases (instance, sequence, version, tag, digest, git_commit, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        instance.as_str(),
+        release.sequence.0,
+        release.version.to_string(),
+        release.tag.to_string(),
+        release.digest.to_string(),
+        release.commit.as_str(),
+        release.created.to_string(),
+    ])
+    .map(|_| ())
 }
 
 fn newest(db: &Connection, instance: &InstanceName) -> rusqlite::Result<Option<ReleaseRow>> {

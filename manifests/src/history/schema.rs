@@ -99,6 +99,11 @@ CREATE TABLE log (
     UNIQUE (instance, kind, sequence)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE identity (
+    one   INTEGER PRIMARY KEY CHECK (one = 1),
+    store TEXT NOT NULL
+) STRICT;
+
 CREATE TRIGGER the_log_stays BEFORE DELETE ON log
 BEGIN SELECT RAISE(ABORT, 'an entry of the log is never removed'); END;
 

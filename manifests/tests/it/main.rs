@@ -8,6 +8,7 @@ mod git;
 mod log;
 mod release;
 mod rollback;
+mod share;
 mod site;
 mod speed;
 mod store;

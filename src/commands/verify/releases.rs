@@ -8,11 +8,12 @@ use super::Args;
 use crate::app::App;
 use crate::commands::log::instances;
 use crate::failure::{Failure, Kind, Result};
-use crate::output;
+use crate::{output, shared};
 
 pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let images = app.images()?;
-    let history = app.history(&images)?;
+    let mut history = app.history(&images)?;
+    shared::look(app, app.config()?.as_ref(), &mut history)?;
     let instances = instances(app, &history, &args.select, args.what.as_deref())?;
     if args.expect.is_some() && instances.len() != 1 {
         let message = format!("--expect is about the log of one instance, and this reads {}", instances.len());
