@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod canonical;
+pub mod compare;
 pub mod config;
 pub mod contents;
 pub mod deploy;
@@ -20,6 +21,7 @@ mod error;
 pub mod git;
 pub mod history;
 pub mod images;
+pub mod inspect;
 pub mod names;
 pub mod observer;
 pub mod provenance;
