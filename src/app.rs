@@ -108,6 +108,8 @@ impl App {
             Command::VerifySignature(args) => commands::verify_signature::run(self, args).await,
             Command::Sign(args) => commands::sign::run(self, args).await,
             Command::Key(args) => commands::key::run(self, args),
+            Command::Inspect(args) => commands::inspect::run(self, args),
+            Command::Diff(args) => commands::diff::run(self, args),
             Command::Sbom(args) => commands::sbom::run(self, args),
             Command::Referrers(args) => commands::referrers::run(self, args).await,
             Command::Releases(args) => commands::releases::run(self, args),

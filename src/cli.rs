@@ -105,6 +105,8 @@ pub enum Command {
     VerifySignature(commands::verify_signature::Args),
     Sign(commands::sign::Args),
     Key(commands::key::Args),
+    Inspect(commands::inspect::Args),
+    Diff(commands::diff::Args),
     Sbom(commands::sbom::Args),
     Referrers(commands::referrers::Args),
     Gc(commands::gc::Args),

@@ -31,6 +31,11 @@ pub fn lost() -> Option<&'static str> {
 
 static LOST: OnceLock<String> = OnceLock::new();
 
+/// Text from an image for a terminal, in one line: what would move the cursor or end the line is replaced.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
 /// Bytes for people, in powers of 1000 as Docker has them.
 pub fn size(bytes: u64) -> String {
     indicatif::DecimalBytes(bytes).to_string()

@@ -3,9 +3,9 @@
 //! The file never holds a secret; it says in which variable or file one is.
 
 mod error;
+mod history;
 mod key_path;
 mod targets;
-mod history;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, suggest};
+pub use history::{GitHistory, HistorySection};
 pub use key_path::{KeyPath, KeyPathError, Step};
 pub use targets::{
     ArgoCdTarget, ExecTarget, Git, GitPush, HelmTarget, ImageParts, ImagePlace, KustomizeTarget, TerraformTarget,
 };
-pub use history::{GitHistory, HistorySection};
 
 use crate::names::{ImageName, InstanceName, Repository};
 use crate::provenance::Detail;

@@ -14,7 +14,7 @@ use crate::images::{ImageCheck, check_all};
 use crate::names::{ImageName, InstanceName, Reference, Repository};
 use crate::observer::{Observer, Progress};
 use crate::release::{
-    GitSource, ImageInputs, Migration, Release, ReleaseImage, ReleaseSeq, SCHEMA, StepSummary, StoredRelease,
+    GitSource, ImageInputs, MigrationSet, Release, ReleaseImage, ReleaseSeq, SCHEMA, StepSummary, StoredRelease,
 };
 use crate::version::{self, Bump};
 use crate::{Error, Result};
@@ -86,7 +86,7 @@ pub struct Built {
     /// What the build did.
     pub steps: StepSummary,
     /// The Django migrations found in the images; none if nobody looked.
-    pub migrations: Option<BTreeSet<Migration>>,
+    pub migrations: Option<MigrationSet>,
 }
 
 /// A release that is there.

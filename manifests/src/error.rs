@@ -12,7 +12,7 @@ use crate::deployment::DeploymentSeq;
 use crate::git::GitError;
 use crate::images::ImageProblem;
 use crate::names::{ImageName, InstanceName, Reference};
-use crate::release::{ManifestError, Migration, ReleaseSeq};
+use crate::release::{ManifestError, Migration, ReleaseSeq, by_app};
 use crate::target::TargetError;
 use crate::version::VersionError;
 
@@ -270,8 +270,8 @@ pub enum Error {
     },
     /// The database may have been migrated further than the older release knows.
     #[error(
-        "{from} has {} that {to} lacks ({}): the database is not rolled back, and {to} may not work on it; go on with --accept-migrations",
-        plural(migrations.len(), "migration"), first_few(migrations)
+        "{from} has {} that {to} lacks: {}; the database is not rolled back, and {to} may not work on it; go on with --accept-migrations",
+        plural(migrations.len(), "migration"), by_app(migrations)
     )]
     Migrations {
         /// The newer version.

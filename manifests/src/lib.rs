@@ -14,6 +14,7 @@
 
 mod act;
 pub mod canonical;
+pub mod compare;
 pub mod config;
 pub mod contents;
 pub mod deploy;
@@ -23,6 +24,7 @@ mod error;
 pub mod git;
 pub mod history;
 pub mod images;
+pub mod inspect;
 pub mod log;
 pub mod names;
 pub mod observer;

@@ -58,8 +58,8 @@ pub struct Release {
     pub inputs: BTreeMap<ImageName, ImageInputs>,
     /// What the build did.
     pub steps: StepSummary,
-    /// The Django migrations found in the images; none if nobody looked.
-    pub migrations: Option<BTreeSet<Migration>>,
+    /// The Django migrations found in all images together; none if nobody looked, as in releases before this was known.
+    pub migrations: Option<MigrationSet>,
 }
 
 /// The git side of a release.
@@ -142,6 +142,51 @@ impl fmt::Display for Migration {
     }
 }
 
+/// Django migrations by application: names sorted, each once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MigrationSet(pub BTreeMap<String, BTreeSet<String>>);
+
+impl MigrationSet {
+    /// All of them, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = Migration> {
+        let all = self.0.iter().flat_map(|(app, names)| names.iter().map(move |name| (app, name)));
+        all.map(|(app, name)| Migration { app: app.clone(), name: name.clone() })
+    }
+
+    /// Takes those of another set in.
+    pub fn extend(&mut self, other: Self) {
+        for (app, names) in other.0 {
+            self.0.entry(app).or_default().extend(names);
+        }
+    }
+
+    /// Those that `other` lacks, sorted.
+    pub fn beyond(&self, other: &Self) -> Vec<Migration> {
+        let is_there = |one: &Migration| other.0.get(&one.app).is_some_and(|names| names.contains(&one.name));
+        self.iter().filter(|one| !is_there(one)).collect()
+    }
+}
+
+impl FromIterator<Migration> for MigrationSet {
+    fn from_iter<I: IntoIterator<Item = Migration>>(migrations: I) -> Self {
+        let mut set = Self::default();
+        for Migration { app, name } in migrations {
+            set.0.entry(app).or_default().insert(name);
+        }
+        set
+    }
+}
+
+/// Migrations for people, by application: `badges (0002_colour, 0003_size), student (0004_x)`.
+pub fn by_app(migrations: &[Migration]) -> String {
+    let set: MigrationSet = migrations.iter().cloned().collect();
+    let app = |(app, names): (String, BTreeSet<String>)| {
+        format!("{app} ({})", names.into_iter().collect::<Vec<_>>().join(", "))
+    };
+    set.0.into_iter().map(app).collect::<Vec<_>>().join(", ")
+}
+
 /// A release and the digest of its manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StoredRelease {
@@ -207,7 +252,7 @@ impl Release {
     /// The migrations of this release that `older` lacks. None if either release does not know its migrations.
     pub fn migrations_beyond(&self, older: &Self) -> Option<Vec<Migration>> {
         let (newer, older) = (self.migrations.as_ref()?, older.migrations.as_ref()?);
-        Some(newer.difference(older).cloned().collect())
+        Some(newer.beyond(older))
     }
 }
 
@@ -287,5 +332,27 @@ pub(crate) mod tests {
         assert_eq!(with(Some(&["1", "2"])).migrations_beyond(&with(Some(&["1"]))).unwrap().len(), 1);
         assert!(with(Some(&["1"])).migrations_beyond(&with(Some(&["1", "2"]))).unwrap().is_empty());
         assert!(with(Some(&["1"])).migrations_beyond(&with(None)).is_none());
+        assert!(with(Some(&[])).migrations_beyond(&with(Some(&["1"]))).unwrap().is_empty());
+    }
+
+    #[test]
+    fn migrations_are_written_by_application_and_read_back() {
+        let migration = |app: &str, name: &str| Migration { app: app.to_owned(), name: name.to_owned() };
+        let mut all =
+            vec![migration("student", "0002_b"), migration("badges", "0001_initial"), migration("student", "0001_a")];
+        let release = Release { migrations: Some(all.iter().cloned().collect()), ..sample() };
+        let bytes = release.to_bytes().unwrap();
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert!(text.contains(r#""migrations":{"badges":["0001_initial"],"student":["0001_a","0002_b"]}"#), "{text}");
+        assert_eq!(Release::from_bytes(&bytes).unwrap(), release);
+        assert_eq!(by_app(&all), "badges (0001_initial), student (0001_a, 0002_b)");
+        // Twice the same, or in another order, is another spelling.
+        let odd = text.replace(r#"["0001_a","0002_b"]"#, r#"["0002_b","0001_a"]"#);
+        assert!(matches!(Release::from_bytes(odd.as_bytes()), Err(ManifestError::NotCanonical)));
+        all.sort();
+        let mut set = MigrationSet::default();
+        set.extend(all[..1].iter().cloned().collect());
+        set.extend(all.iter().cloned().collect());
+        assert_eq!(set.iter().collect::<Vec<_>>(), all);
     }
 }

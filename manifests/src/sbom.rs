@@ -114,7 +114,7 @@ fn component(package: &Package, several: bool) -> Component {
     let source = package.source.as_ref().map(|source| match source {
         Source::Git { url, commit } => format!("git+{url}@{commit}"),
         Source::Url { url } => url.clone(),
-        Source::Local => "local".to_owned(),
+        Source::Local { .. } => "local".to_owned(),
         Source::Package { name, version } => format!("{name} {version}"),
     });
     let properties = [

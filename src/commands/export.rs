@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use shiplap_cache::ImageId;
 use shiplap_registry::{Image, Images, Packed, Reference, archive};
 
 use crate::app::App;
@@ -56,8 +57,13 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The image of a name in the store, or of an id as `shiplap build -q` prints it, from twelve digits on.
+/// The image of a name in the store, or of an id as `shiplap build -q` prints it, from twelve digits on, with its layers.
 pub fn find(images: &Images, name: &Reference) -> Result<Image> {
+    Ok(images.load_with_layers(&find_id(images, name)?)?)
+}
+
+/// The id of such an image, whether its layers are here or not.
+pub fn find_id(images: &Images, name: &Reference) -> Result<ImageId> {
     let id = name.repository().familiar();
     let is_id = (12..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit());
     let found = match images.resolve(name)? {
@@ -68,11 +74,10 @@ pub fn find(images: &Images, name: &Reference) -> Result<Image> {
         },
         found => found,
     };
-    match found {
-        Some(id) => Ok(images.load_with_layers(&id)?),
-        None => Err(Failure::new(Kind::Missing, format!("there is no image {} in the store", name.familiar()))
-            .hint("`shiplap images` and `shiplap tags` list them; `shiplap pull` gets one")),
-    }
+    found.ok_or_else(|| {
+        Failure::new(Kind::Missing, format!("there is no image {} in the store", name.familiar()))
+            .hint("`shiplap images` and `shiplap tags` list them; `shiplap pull` gets one")
+    })
 }
 
 /// Writes an image in a format, and says how it was packed, where it was. A file is there whole or not at all.

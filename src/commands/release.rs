@@ -10,7 +10,7 @@ use shiplap_builder::build::Outcome;
 use shiplap_manifests::draft::{Built, ReleaseRequest, VersionChoice};
 use shiplap_manifests::git::GitState;
 use shiplap_manifests::names::InstanceName;
-use shiplap_manifests::release::StepSummary;
+use shiplap_manifests::release::{MigrationSet, StepSummary};
 use shiplap_manifests::version::Bump;
 use shiplap_manifests::{Config, History};
 use shiplap_registry::{Images, Reference};
@@ -19,6 +19,7 @@ use super::build::several::Several;
 use super::{build, deploy};
 use crate::app::App;
 use crate::failure::{Failure, Kind, Result};
+use crate::holdings;
 use crate::many::{self, Jobs, Select};
 use crate::release_images::{Check, inputs, owned_files, release_image, request};
 use crate::supply::{Recipe, Wanted, exchange, keys};
@@ -140,6 +141,8 @@ async fn one(
     let client = app.client();
     let mut pushed_bytes = 0;
     let mut packed = Vec::new();
+    // Of all images together: it does not matter which of them brings an application. Of one that cannot be read nobody knows, and so of the set.
+    let mut migrations = Some(MigrationSet::default());
     for (image, settings) in &instance.image {
         let request = several.adjust(request(config, settings)?);
         let recipe = Recipe::of(&request, Some(draft.git.clone()));
@@ -150,9 +153,16 @@ async fn one(
                 Outcome::Cached | Outcome::Reused => built.steps.reused += 1,
             }
         }
-        built.inputs.insert(image.clone(), inputs(images, &one, settings)?);
-        packed.push((image, settings, images.pack(&one.image, &options, &*app.progress)?, one, recipe));
+        let pack = images.pack(&one.image, &options, &*app.progress)?;
+        let mut inputs = inputs(images, &one, settings)?;
+        let folder = config.folder().join(&settings.context);
+        inputs.facts.extend(holdings::of_environment(config, instance, &folder));
+        migrations =
+            holdings::add(app, images, (image, &one.image), &pack, &mut inputs).zip(migrations).map(holdings::together);
+        built.inputs.insert(image.clone(), inputs);
+        packed.push((image, settings, pack, one, recipe));
     }
+    built.migrations = migrations;
     // From here on the images must survive a power cut.
     images.store().sync()?;
     for (image, settings, packed, one, recipe) in &packed {

@@ -4,6 +4,7 @@
 
 mod campus;
 mod common;
+mod edx;
 mod memory_disk;
 mod registry_server;
 mod site;
@@ -20,6 +21,7 @@ mod crash;
 mod docker;
 mod flags_of_docker;
 mod imports_point_one_way;
+mod inspect_and_compare;
 mod keep_a_secret;
 mod move_images;
 mod outputs_of_docker;
@@ -41,6 +43,7 @@ mod take_space_back;
 mod tutor_renders;
 mod use_the_terminal;
 mod verify_the_store;
+mod what_a_release_holds;
 mod what_is_in_an_image;
 
 /// A file that no `mod` line names is never compiled, and its tests never fail.

@@ -1,9 +1,11 @@
 //! The files of a tree: found in indices, read from layer directories.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use shiplap_cache::{ContentHash, Found, Kind, LayerId, Store, Tree, TreePath};
+use shiplap_cache::{ContentHash, Entry, Found, Kind, LayerId, Store, Tree, TreePath};
+use shiplap_registry::KeptFiles;
 
 use super::{ContentsError, NotRead};
 
@@ -11,42 +13,68 @@ use super::{ContentsError, NotRead};
 const MAX_SIZE: u64 = 64 << 20;
 
 /// The files of an image.
-pub(super) struct Files<'a> {
+pub(crate) struct Files<'a> {
     store: &'a Store,
     layers: &'a [LayerId],
+    /// Of layers whose directories are gone: the files that were kept when their blobs were read.
+    kept: Option<&'a KeptFiles>,
     tree: Arc<Tree>,
+    visible: OnceLock<Vec<Found>>,
     not_read: Mutex<Vec<NotRead>>,
 }
 
 impl<'a> Files<'a> {
-    pub(super) fn new(store: &'a Store, layers: &'a [LayerId]) -> Result<Self, ContentsError> {
+    pub(crate) fn new(store: &'a Store, layers: &'a [LayerId]) -> Result<Self, ContentsError> {
         let tree = store.tree(layers)?;
-        Ok(Self { store, layers, tree, not_read: Mutex::default() })
+        Ok(Self { store, layers, kept: None, tree, visible: OnceLock::new(), not_read: Mutex::default() })
+    }
+
+    /// The same, with files of layers that are not unpacked.
+    pub(crate) fn with_kept(
+        store: &'a Store,
+        layers: &'a [LayerId],
+        kept: &'a KeptFiles,
+    ) -> Result<Self, ContentsError> {
+        Ok(Self { kept: Some(kept), ..Self::new(store, layers)? })
+    }
+
+    /// The tree.
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Everything that is visible in the tree, layer by layer.
+    pub(crate) fn visible(&self) -> &[Found] {
+        self.visible.get_or_init(|| self.tree.visible())
+    }
+
+    /// The path of something visible.
+    pub(crate) fn path(&self, found: Found) -> &[u8] {
+        self.tree.layers()[found.layer].path(found.entry)
     }
 
     /// The paths that are visible in the tree and of the wanted form, sorted.
-    pub(super) fn matching(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<TreePath> {
-        let mut paths = Vec::new();
-        for (layer, index) in self.tree.layers().iter().enumerate() {
-            for entry in (0..index.len()).filter(|&entry| wanted(index.path(entry))) {
-                let Ok(path) = TreePath::new(index.path(entry)) else { continue };
-                // Another layer may have something else there, or hide it.
-                if self.tree.find(&path) == Some(Found { layer, entry }) {
-                    paths.push(path);
-                }
-            }
-        }
+    pub(crate) fn matching(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<TreePath> {
+        let visible = self.visible().iter().map(|found| self.path(*found));
+        let mut paths: Vec<TreePath> = visible.filter(|path| wanted(path)).flat_map(TreePath::new).collect();
         paths.sort();
         paths
     }
 
+    /// What is below a folder and no folder itself, by its path from there.
+    pub(crate) fn below(&self, folder: &TreePath) -> BTreeMap<TreePath, Entry> {
+        let all =
+            self.tree.walk(folder).into_iter().map(|found| self.tree.entry(found)).filter(|entry| !entry.is_dir());
+        all.filter_map(|entry| Some((entry.path.strip_prefix(folder)?, entry))).collect()
+    }
+
     /// The names in a folder.
-    pub(super) fn names(&self, folder: &TreePath) -> Vec<Vec<u8>> {
+    pub(crate) fn names(&self, folder: &TreePath) -> Vec<Vec<u8>> {
         self.tree.list(folder).into_keys().collect()
     }
 
     /// The bytes of a file, links followed inside the tree; none where there is no regular file.
-    pub(super) fn read(&self, path: &TreePath) -> Result<Option<Vec<u8>>, ContentsError> {
+    pub(crate) fn read(&self, path: &TreePath) -> Result<Option<Vec<u8>>, ContentsError> {
         let Some(found) = self.tree.resolve(path, true).found else { return Ok(None) };
         let entry = self.tree.entry(found);
         let Kind::File { size, hash, .. } = entry.kind else { return Ok(None) };
@@ -55,6 +83,13 @@ impl<'a> Files<'a> {
             return Ok(None);
         }
         let layer = self.layers[found.layer];
+        if let Some(kept) = self.kept.and_then(|kept| kept.get(&layer)) {
+            let bytes = kept.get(&entry.path).cloned();
+            if bytes.is_none() {
+                self.skip(path, "its layer is not unpacked, and nothing that is read of such a layer has that name");
+            }
+            return Ok(bytes);
+        }
         let at = entry.path.below(&self.store.layer_dir(&layer));
         let mut bytes = Vec::with_capacity(size as usize);
         let read = std::fs::File::open(&at).and_then(|file| file.take(size + 1).read_to_end(&mut bytes));
@@ -72,18 +107,18 @@ impl<'a> Files<'a> {
     }
 
     /// The text of a file; bytes that are no UTF-8 are replaced.
-    pub(super) fn text(&self, path: &TreePath) -> Result<Option<String>, ContentsError> {
+    pub(crate) fn text(&self, path: &TreePath) -> Result<Option<String>, ContentsError> {
         Ok(self.read(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     /// Notes a record that makes no sense.
-    pub(super) fn skip(&self, path: &TreePath, why: impl Into<String>) {
+    pub(crate) fn skip(&self, path: &TreePath, why: impl Into<String>) {
         let skipped = NotRead { path: path.to_string(), why: why.into() };
         self.not_read.lock().unwrap_or_else(PoisonError::into_inner).push(skipped);
     }
 
     /// What was noted, sorted.
-    pub(super) fn not_read(&self) -> Vec<NotRead> {
+    pub(crate) fn not_read(&self) -> Vec<NotRead> {
         let mut all = self.not_read.lock().unwrap_or_else(PoisonError::into_inner).clone();
         all.sort_by(|a, b| a.path.cmp(&b.path));
         all

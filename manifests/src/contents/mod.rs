@@ -5,11 +5,11 @@
 
 mod alpine;
 mod debian;
-mod files;
+pub(crate) mod files;
 mod licence;
 mod npm;
 mod package;
-mod python;
+pub(crate) mod python;
 mod system;
 
 use std::path::PathBuf;
@@ -73,12 +73,16 @@ pub enum ContentsError {
 /// # Errors
 /// A layer is not here or damaged. A record that makes no sense is no error: it is in [`Contents::not_read`].
 pub fn read(store: &Store, layers: &[LayerId]) -> Result<Contents, ContentsError> {
-    let files = Files::new(store, layers)?;
-    let system = system::read(&files)?;
-    let mut packages = debian::read(&files, system.as_ref())?;
-    packages.extend(alpine::read(&files, system.as_ref())?);
-    packages.extend(python::read(&files)?);
-    packages.extend(npm::read(&files)?);
+    read_files(&Files::new(store, layers)?)
+}
+
+/// As [`read`], of files that others look into too.
+pub(crate) fn read_files(files: &Files<'_>) -> Result<Contents, ContentsError> {
+    let system = system::read(files)?;
+    let mut packages = debian::read(files, system.as_ref())?;
+    packages.extend(alpine::read(files, system.as_ref())?);
+    packages.extend(python::read(files)?);
+    packages.extend(npm::read(files)?);
     packages.sort();
     packages.dedup();
     Ok(Contents { system, packages, not_read: files.not_read() })

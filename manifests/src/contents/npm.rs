@@ -82,7 +82,7 @@ fn source(resolved: &str) -> Option<Source> {
             let url = without_credentials(url.strip_prefix("git+").unwrap_or(url));
             Some(Source::Git { url, commit: commit.to_owned() })
         }
-        "file" => Some(Source::Local),
+        "file" => Some(Source::Local { path: Some(resolved[5..].to_owned()), editable: false }),
         "https" | "http" if !resolved.contains("/-/") => Some(Source::Url { url: without_credentials(resolved) }),
         _ => None,
     }
@@ -193,7 +193,10 @@ mod tests {
             ]
         );
         let sources: Vec<_> = found.packages.iter().map(|package| &package.source).collect();
-        assert_eq!(sources[1..], [&Some(Source::Local), &None, &None]);
+        assert_eq!(
+            sources[1..],
+            [&Some(Source::Local { path: Some("../local".to_owned()), editable: false }), &None, &None]
+        );
         assert_eq!(found.packages[2].licences, ["BSD", "MIT"]);
         assert_eq!(found.packages[1].licences, ["ISC"]);
         assert_eq!(found.not_read.len(), 1);

@@ -66,7 +66,12 @@ pub enum Source {
         url: String,
     },
     /// A folder of the image or of the build context.
-    Local,
+    Local {
+        /// The folder or file, as far as it is known: a path in the container that installed it.
+        path: Option<String>,
+        /// Whether it is used from there, without a copy.
+        editable: bool,
+    },
     /// A source package of the distribution.
     Package {
         /// Its name.

@@ -12,7 +12,7 @@ use super::files::Files;
 use super::package::{purl, without_credentials};
 use super::{ContentsError, Manager, Package, Source, licence};
 
-pub(super) fn read(files: &Files<'_>) -> Result<Vec<Package>, ContentsError> {
+pub(crate) fn read(files: &Files<'_>) -> Result<Vec<Package>, ContentsError> {
     let paths = files.matching(is_record);
     let found: Vec<Option<Package>> = paths.par_iter().map(|path| package(files, path)).collect::<Result<_, _>>()?;
     Ok(found.into_iter().flatten().collect())
@@ -102,7 +102,13 @@ impl<'a> Headers<'a> {
 struct DirectUrl {
     url: String,
     vcs_info: Option<VcsInfo>,
-    dir_info: Option<serde_json::Value>,
+    dir_info: Option<DirInfo>,
+}
+
+#[derive(Deserialize)]
+struct DirInfo {
+    #[serde(default)]
+    editable: bool,
 }
 
 #[derive(Deserialize)]
@@ -125,10 +131,26 @@ fn direct_url(files: &Files<'_>, path: &TreePath) -> Result<Option<Source>, Cont
         DirectUrl { vcs_info: Some(VcsInfo { vcs, commit_id }), .. } if vcs == "git" => {
             Source::Git { url, commit: commit_id }
         }
-        DirectUrl { dir_info: Some(_), .. } => Source::Local,
-        _ if url.starts_with("file:") => Source::Local,
+        DirectUrl { dir_info: Some(DirInfo { editable }), .. } => Source::Local { path: local(&url), editable },
+        _ if url.starts_with("file:") => Source::Local { path: local(&url), editable: false },
         _ => Source::Url { url },
     }))
+}
+
+/// The path of a `file:` URL on this machine.
+fn local(url: &str) -> Option<String> {
+    let path = url.strip_prefix("file://")?;
+    let path = path.strip_prefix("localhost").unwrap_or(path);
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = (byte == b'%').then(|| std::str::from_utf8(after.get(..2)?).ok()).flatten();
+        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(escaped) => (bytes.push(escaped), rest = &after[2..]),
+            None => (bytes.push(byte), rest = after),
+        };
+    }
+    String::from_utf8(bytes).ok().filter(|path| path.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -186,7 +208,11 @@ mod tests {
     fn one_from_a_folder_is_local() {
         let direct = r#"{"url": "file:///openedx/plugin", "dir_info": {"editable": true}}"#;
         let found = one("plugin-1.dist-info", "Name: plugin\nVersion: 1\n", Some(direct));
-        assert_eq!(found.packages[0].source, Some(Source::Local));
+        let local = |path: &str, editable| Some(Source::Local { path: Some(path.to_owned()), editable });
+        assert_eq!(found.packages[0].source, local("/openedx/plugin", true));
+        let direct = r#"{"url": "file:///tmp/my%20plugin-1.whl", "archive_info": {}}"#;
+        let found = one("plugin-1.dist-info", "Name: plugin\nVersion: 1\n", Some(direct));
+        assert_eq!(found.packages[0].source, local("/tmp/my plugin-1.whl", false));
     }
 
     #[test]

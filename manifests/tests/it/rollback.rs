@@ -118,7 +118,7 @@ fn migrations_that_the_older_release_lacks_stop_it_until_they_are_accepted() {
         site.deploy(version).unwrap();
     }
     let error = site.rollback(back()).unwrap_err().to_string();
-    assert!(error.contains("plugin.0002_add") && error.contains("--accept-migrations"), "{error}");
+    assert!(error.contains("plugin (0002_add)") && error.contains("--accept-migrations"), "{error}");
     assert_eq!(site.says(), ["1.1.0"]);
     let mut accepted = back();
     accepted.accept_migrations = true;
