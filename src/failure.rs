@@ -23,6 +23,7 @@ pub enum Kind {
     Missing = 4,
     Network = 5,
     Store = 6,
+    Unhealthy = 7,
     Cancelled = 130,
 }
 
@@ -36,6 +37,7 @@ impl Kind {
             Self::Missing => "missing",
             Self::Network => "network",
             Self::Store => "store",
+            Self::Unhealthy => "not well",
             Self::Cancelled => "cancelled",
         }
     }

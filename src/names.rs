@@ -23,6 +23,7 @@ pub fn kind_of(error: &Error) -> Kind {
         Error::Share(ShareError::Claimed { .. }) => Kind::Refused,
         Error::Share(ShareError::Place { .. } | ShareError::Busy(_)) => Kind::Network,
         Error::Share(ShareError::Diverged { .. } | ShareError::Damaged { .. }) => Kind::Store,
+        Error::Unhealthy { .. } => Kind::Unhealthy,
         Error::DirtyTree { .. }
         | Error::VersionTaken { .. }
         | Error::OtherImages { .. }

@@ -3,6 +3,7 @@
 //! The file never holds a secret; it says in which variable or file one is.
 
 mod error;
+mod health;
 mod history;
 mod key_path;
 mod targets;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, suggest};
+pub use health::Health;
 pub use history::{GitHistory, HistorySection};
 pub use key_path::{KeyPath, KeyPathError, Step};
 pub use targets::{
@@ -228,6 +230,8 @@ pub struct Instance {
     /// Where the site is deployed.
     #[serde(default)]
     pub deploy: Vec<Deploy>,
+    /// How a deploy finds out whether the site is well. Left out: it does not ask.
+    pub health: Option<Health>,
 }
 
 /// `[instance.NAME.image.NAME]`: how one image is built. Paths are relative to the folder of the file.
@@ -429,6 +433,9 @@ impl Config {
                         return wrong(place, format!("`{key}` is empty"));
                     }
                 }
+            }
+            if let Some(what) = instance.health.as_ref().and_then(Health::problem) {
+                return wrong(format!("instance.{name}.health"), what.to_owned());
             }
             for (i, deploy) in instance.deploy.iter().enumerate() {
                 let place = format!("instance.{name}.deploy[{i}]");

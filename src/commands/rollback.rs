@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use semver::Version;
 use shiplap_manifests::deploy::Deployer;
+use shiplap_manifests::preview::Preview;
 use shiplap_manifests::rollback::{Migrations, RollbackReport, RollbackRequest};
 use shiplap_manifests::{Config, History, target};
 use shiplap_registry::Images;
@@ -14,7 +15,7 @@ use crate::commands::deploy;
 use crate::failure::{Failure, Kind, Result};
 use crate::many::{self, Select};
 use crate::supply::SignedCheck;
-use crate::{output, shared};
+use crate::{health, output, shared};
 
 /// Take an instance back to the release before, or to another that it ran
 ///
@@ -26,6 +27,9 @@ pub struct Args {
     instance: Option<String>,
     /// The version to go back to [default: that of the newest deployment before the current one that succeeded]
     version: Option<String>,
+    /// The same, as a flag
+    #[arg(long, value_name = "VERSION", conflicts_with = "version")]
+    to: Option<String>,
     #[command(flatten)]
     select: Select,
     /// Why, for the record
@@ -40,11 +44,17 @@ pub struct Args {
     /// Only images that are signed by this public key, as `cosign verify --key` checks it [default: `verify-key` of the instance]
     #[arg(long, value_name = "FILE")]
     verify_key: Option<PathBuf>,
+    /// Say what would change in each target, and change nothing
+    #[arg(long, conflicts_with = "unhold")]
+    dry_run: bool,
+    /// Do not ask whether the site is well afterwards
+    #[arg(long)]
+    no_health: bool,
     /// Refuse automatic deploys until `--unhold`
     #[arg(long)]
     hold: bool,
     /// Only lift the hold
-    #[arg(long, conflicts_with_all = ["hold", "version", "expect", "accept_migrations"])]
+    #[arg(long, conflicts_with_all = ["hold", "version", "to", "expect", "accept_migrations"])]
     unhold: bool,
 }
 
@@ -69,7 +79,21 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
         output::line(&lift(word.unwrap_or_default())?);
         return Ok(ExitCode::SUCCESS);
     }
-    let to = version.map(shiplap_manifests::version::parse).transpose().map_err(shiplap_manifests::Error::from)?;
+    let to = version
+        .or(args.to.as_deref())
+        .map(shiplap_manifests::version::parse)
+        .transpose()
+        .map_err(shiplap_manifests::Error::from)?;
+    if args.dry_run {
+        let ask = |name: &str| preview_one(app, args, &config, &images, name, to.as_ref());
+        return match several {
+            Some(instances) => {
+                let done = many::in_turn(app, instances, |name| ask(name.as_str()));
+                many::finish(app, done, deploy::preview_in_short)
+            }
+            None => deploy::preview(app, &ask(word.unwrap_or_default())?),
+        };
+    }
     if let Some(instances) = several {
         let done = many::in_turn(app, instances, |name| one(app, args, &config, &images, name.as_str(), to.clone()));
         return many::finish(app, done, |report| format!("from {}, {}", report.from, deploy::in_short(&report.deploy)));
@@ -103,14 +127,41 @@ fn one(
         accept_migrations: args.accept_migrations,
         hold: args.hold,
     };
+    let probe = health::probe(config, settings, args.no_health)?;
+    let told = |tries: u32, what: &str| app.note(&format!("not well yet (try {tries}): {what}"));
+    let well = probe.as_ref().map(|probe| probe.check(&told));
     shared::alone(app, config, &mut history, instance, |history| {
-        Ok(Deployer { history, instance, targets: &targets, check: &check, observer: &() }.rollback(request)?)
+        let mut deployer = Deployer { history, instance, targets: &targets, check: &check, observer: &() };
+        Ok(deployer.rollback_checked(request, well.as_ref())?)
     })
+}
+
+fn preview_one(
+    app: &App,
+    args: &Args,
+    config: &Config,
+    images: &Images,
+    instance: &str,
+    to: Option<&Version>,
+) -> Result<Preview> {
+    let (instance, settings) = config.instance(instance)?;
+    let mut history = app.history(images)?;
+    shared::look(app, Some(config), &mut history)?;
+    let targets = target::of_instance(config, settings);
+    let check = SignedCheck::new(images, app.client(), args.verify_key.as_ref(), config, settings)?;
+    let deployer = Deployer { history: &mut history, instance, targets: &targets, check: &check, observer: &() };
+    Ok(deployer.preview_rollback(to)?)
 }
 
 fn show(report: &RollbackReport) {
     deploy::show(&report.deploy, &format!("is back (from {})", report.from));
-    match &report.migrations {
+    migrations(&report.migrations);
+    not_rolled_back(&report.not_rolled_back);
+}
+
+/// Prints what stays applied in the database.
+pub fn migrations(migrations: &Migrations) {
+    match migrations {
         Migrations::Unknown => {
             output::line("migrations: not known; check that the older code runs on the newer database");
         }
@@ -120,6 +171,10 @@ fn show(report: &RollbackReport) {
             output::line(&format!("migrations that stay applied: {}", names.join(", ")));
         }
     }
+}
+
+/// Prints what a rollback leaves as it is.
+pub fn not_rolled_back(what: &[&str]) {
     output::line("not rolled back:");
-    report.not_rolled_back.iter().for_each(|what| output::line(&format!("  {what}")));
+    what.iter().for_each(|what| output::line(&format!("  {what}")));
 }

@@ -71,6 +71,19 @@ pub(crate) fn ask(command: &[String], folder: &Path, timeout: Duration) -> Resul
     read_all(&mut out).map_err(failed)
 }
 
+/// Runs a program to see whether it succeeds. What it prints goes nowhere.
+pub(crate) fn probe(
+    command: &[String],
+    folder: &Path,
+    env: &BTreeMap<String, String>,
+    timeout: Duration,
+) -> Result<(), TargetError> {
+    let mut process = prepare(command, folder, env)?;
+    process.stdout(Stdio::null()).stderr(Stdio::null());
+    let child = start(command, &mut process)?;
+    success(command, finish(command, child, timeout)?)
+}
+
 fn read_all(file: &mut File) -> std::io::Result<Vec<u8>> {
     file.rewind()?;
     let mut bytes = Vec::new();

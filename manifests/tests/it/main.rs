@@ -3,8 +3,10 @@
 mod all_targets;
 mod config;
 mod crash;
+mod crash_of_all_targets;
 mod deploy;
 mod git;
+mod health;
 mod log;
 mod release;
 mod rollback;
