@@ -92,6 +92,7 @@ pub enum Command {
     Rollback(commands::rollback::Args),
     Status(commands::status::Args),
     Tags(commands::tags::Args),
+    Tutor(commands::tutor::Args),
     Images(commands::images::Args),
     Import(commands::import::Args),
     Export(commands::export::Args),

@@ -14,6 +14,7 @@ mod registries;
 mod release_images;
 mod supply;
 mod table;
+mod tutor;
 mod warnings;
 
 use std::process::ExitCode;

@@ -7,8 +7,10 @@ mod common;
 mod memory_disk;
 mod registry_server;
 mod site;
+mod tutor_site;
 
 mod add_from_elsewhere;
+mod ask_tutor;
 mod bad_input;
 mod build_an_image;
 mod check_a_dockerfile;
@@ -27,6 +29,7 @@ mod plugin_of_docker;
 mod release_and_roll_back;
 mod reproduce_an_image;
 mod reuse_a_step;
+mod run_a_tutor_site;
 mod run_ahead;
 mod run_without_root;
 mod serve_a_registry;

@@ -15,7 +15,7 @@ pub use compose::Compose;
 pub use error::TargetError;
 pub use file::FileChange;
 pub(crate) use file::{Edit, Side};
-pub use tutor::{Tutor, known_key};
+pub use tutor::{Tutor, enables_plugin, known_key, services_that_run};
 
 use crate::config::{Config, Deploy, Instance, Pin};
 use crate::names::ImageName;
