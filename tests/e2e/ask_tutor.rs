@@ -62,6 +62,15 @@ fn without_tutor_init_looks_at_what_was_rendered() {
     for part in ["Tutor was not asked", "[instance.campus.image.openedx]", "[instance.campus.image.hello]"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    assert!(!text.contains("docker.io/"), "{text}");
+    // The one-file binary can be asked for names at least.
+    let binary = project.binary();
+    let text = project.shiplap(&["init", "campus", "--print", "--tutor", binary.to_str().unwrap()]).ok().out;
+    for part in
+        ["Tutor was not asked", "docker.io/somebody/hello", "services = { hello = \"hello\", hello-job = \"hello\" }"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     project.shiplap(&["init", "--tutor-root", "nowhere"]).ends_with(4).says("config save");
     project.shiplap(&["init", "--tutor", "nowhere"]).ends_with(4).says("there is no program nowhere");
 }

@@ -1,4 +1,4 @@
-//! A site with real Tutor, releases 20 to 22: begun, released, deployed, rendered and taken back.
+//! A site with real Tutor, release 18 and releases 20 to 22: begun, released, deployed, rendered and taken back.
 
 use std::collections::BTreeMap;
 
@@ -122,4 +122,10 @@ fn a_site_with_tutor_21_runs_what_was_released() {
 #[test]
 fn a_site_with_tutor_22_runs_what_was_released() {
     life_of_a_site(22);
+}
+
+/// The last release without an override file of its own for `tutor local`.
+#[test]
+fn a_site_with_tutor_18_runs_what_was_released() {
+    life_of_a_site(18);
 }

@@ -64,6 +64,14 @@ impl Project {
         command.env("PATH", format!("{}:{path}", self.home.path("bin").display()));
     }
 
+    /// A program that runs Tutor and has no Python to ask, as its one-file binary has none.
+    pub fn binary(&self) -> PathBuf {
+        let text = format!("#!/bin/sh\nexec '{}' \"$@\"\n", self.program.display());
+        let binary = write(&self.home.path("binary/tutor"), text);
+        std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
+        binary
+    }
+
     /// Runs Tutor, which must end well.
     #[track_caller]
     pub fn tutor(&self, args: &[&str]) -> String {
