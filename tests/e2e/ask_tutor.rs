@@ -6,7 +6,7 @@ use crate::tutor_site::Project;
 
 #[test]
 fn init_writes_what_tutor_says_of_each_image() {
-    for release in [20, 21, 22] {
+    for release in [20, 22] {
         let Some(project) = Project::new(release) else { return };
         let printed = project.shiplap(&["init", "campus", "--print"]).ok().out;
         project.shiplap(&["init", "campus"]).ok().says("hello, mfe, notes, openedx").says("next: shiplap build campus");
@@ -24,6 +24,8 @@ fn init_writes_what_tutor_says_of_each_image() {
             "services = { hello = \"hello\", hello-job = \"hello\" }",
             "# [instance.campus.image.openedx-dev]",
             "# [instance.campus.image.permissions]",
+            "# Tutor builds it with --network=host too, which has no place here",
+            "# 1 of Tutor's flags hold a secret and are left out: use `secrets`",
             "# The mount my-lib is part of no image: Tutor mounts it when it runs",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
@@ -36,6 +38,10 @@ fn init_writes_what_tutor_says_of_each_image() {
         let secrets: Vec<_> = secrets.filter_map(|line| line.split(": ").nth(1)).collect();
         assert!(secrets.len() > 3, "{config}");
         assert!(secrets.iter().all(|secret| !text.contains(secret)));
+        let said = project.shiplap(&["--json", "init", "campus", "--print"]).ok();
+        for said in [&text, &said.out, &said.err] {
+            assert!(!said.contains("not-for-a-commit"), "{said}");
+        }
         // What is there stays.
         project.shiplap(&["init", "campus"]).ends_with(3).says("is there already");
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
