@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shiplap_builder::build::Builder;
+use shiplap_builder::build::{Builder, Together};
 use shiplap_builder::sandbox::{self, Cancel, Sandbox};
 use shiplap_cache::Store;
 use shiplap_manifests::{Config, History};
@@ -27,6 +27,8 @@ pub struct App {
     pub has_words: bool,
     pub progress: Arc<Progress>,
     pub cancel: Cancel,
+    /// What builds side by side share.
+    together: Together,
     /// True from the first signal on, for what waits for it among other things.
     told: tokio::sync::watch::Receiver<bool>,
 }
@@ -47,7 +49,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     let progress = Arc::new(Progress::new(kind));
     let cancel = Cancel::new().map_err(|e| Failure::new(Kind::Failed, format!("cannot prepare for Ctrl-C: {e}")))?;
     let (tell, told) = tokio::sync::watch::channel(false);
-    let app = App { global: cli.global, has_words: kind.has_words(), progress, cancel, told };
+    let app =
+        App { global: cli.global, has_words: kind.has_words(), progress, cancel, together: Together::default(), told };
     // A server has running requests to end, and bounds that itself.
     let patience = if matches!(cli.command, Command::Serve(_)) { None } else { Some(PATIENCE) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -113,6 +116,7 @@ impl App {
             Command::Deploy(args) => commands::deploy::run(self, args),
             Command::Rollback(args) => commands::rollback::run(self, args),
             Command::Status(args) => commands::status::run(self, args),
+            Command::Log(args) => commands::log::run(self, args),
             Command::Tags(args) => commands::tags::run(self, args).await,
             Command::Images(args) => commands::images::run(self, args),
             Command::Import(args) => commands::import::run(self, args),
@@ -177,7 +181,9 @@ impl App {
 
     /// The releases and deployments, which are kept beside the store.
     pub fn history(&self, images: &Images) -> Result<History> {
-        Ok(History::open(images.store().home(), images.store().blobs().clone())?)
+        let mut history = History::open(images.store().home(), images.store().blobs().clone())?;
+        history.set_origin(crate::origin::of_environment());
+        Ok(history)
     }
 
     /// A client for registries, as the command line and the environment want it.
@@ -186,9 +192,13 @@ impl App {
     }
 
     /// A builder over the store.
-    pub fn builder(&self, images: &Images) -> Arc<Builder> {
+    pub fn builder(&self, images: &Images) -> Result<Arc<Builder>> {
         let client = Some(Arc::new(self.client()));
-        Arc::new(Builder::new(images.clone(), Sandbox::this_program(), client, self.cancel.clone()))
+        // A build that fails ends its own steps, and not those of another that goes on beside it.
+        let cancel = self.cancel.below();
+        let cancel = cancel.map_err(|e| Failure::new(Kind::Failed, format!("cannot prepare for Ctrl-C: {e}")))?;
+        let builder = Builder::new(images.clone(), Sandbox::this_program(), client, cancel);
+        Ok(Arc::new(builder.together(self.together.clone())))
     }
 
     /// The configuration, if there is one.

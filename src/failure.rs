@@ -26,6 +26,21 @@ pub enum Kind {
     Cancelled = 130,
 }
 
+impl Kind {
+    /// The word for it in a table.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Usage => "wrong",
+            Self::Refused => "refused",
+            Self::Missing => "missing",
+            Self::Network => "network",
+            Self::Store => "store",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// An error on its way to a person.
 #[derive(Debug)]
 pub struct Failure(Box<Inner>);
@@ -49,6 +64,26 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
+    }
+
+    /// What went wrong, as far as a script must know.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// What to do, if that is known.
+    pub fn advice(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The beginning of its message, for a line of a table.
+    pub fn in_short(&self) -> String {
+        const MOST: usize = 90;
+        let line = self.0.message.lines().next().unwrap_or_default();
+        match line.char_indices().nth(MOST) {
+            Some((end, _)) => format!("{}...", &line[..end]),
+            None => line.to_owned(),
+        }
     }
 
     /// Whether it says what to do.

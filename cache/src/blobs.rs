@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use sha2::Digest as _;
 
 use crate::durable::DurableFile;
@@ -87,9 +89,17 @@ impl BlobStore {
         moved(&self.path(digest), &self.quarantined(digest))
     }
 
-    /// Brings a blob back from quarantine; says whether it was there. `rename(2)` is atomic: of this and the unlinking one wins.
+    /// Brings a blob back from quarantine; says whether it is here. One that was written anew meanwhile was checked then, and is not replaced by an
+    /// older copy, which nobody has read since. `renameat2(2)` is atomic: of this and the unlinking one wins.
     pub(crate) fn bring_back(&self, digest: &Digest) -> Result<bool> {
-        moved(&self.quarantined(digest), &self.path(digest))
+        let (aside, path) = (self.quarantined(digest), self.path(digest));
+        match renameat_with(CWD, &aside, CWD, &path, RenameFlags::NOREPLACE) {
+            Ok(()) | Err(Errno::EXIST) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            // A file system that cannot promise that.
+            Err(Errno::INVAL | Errno::NOSYS) => Ok(path.exists() || moved(&aside, &path)?),
+            Err(e) => Err(e).at("move", &aside),
+        }
     }
 
     /// Does something with a blob's path. When it is not there, it is looked for in quarantine.
@@ -319,6 +329,19 @@ mod tests {
         blobs.set_aside(&digest).unwrap();
         assert_eq!(blobs.put(b"hello").unwrap(), digest);
         assert!(blobs.path(&digest).exists());
+    }
+
+    #[test]
+    fn a_blob_that_was_written_anew_is_not_replaced_by_a_damaged_one_of_the_quarantine() {
+        let (_dir, blobs) = store();
+        let digest = blobs.put(b"hello").unwrap();
+        blobs.set_aside(&digest).unwrap();
+        std::fs::write(blobs.quarantined(&digest), b"hellp").unwrap();
+        let mut writer = blobs.writer().unwrap();
+        writer.write_all(b"hello").unwrap();
+        writer.commit(Some((&digest, 5))).unwrap();
+        assert!(blobs.bring_back(&digest).unwrap());
+        assert_eq!(blobs.read(&digest).unwrap(), b"hello");
     }
 
     #[test]

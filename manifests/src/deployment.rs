@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
+use crate::log::Origin;
 use crate::names::InstanceName;
 use crate::release::ReleaseSeq;
 use crate::target::State;
@@ -70,7 +71,7 @@ words!(Action { Deploy => "deploy", Rollback => "rollback" });
 words!(Outcome { Pending => "pending", Succeeded => "succeeded", Failed => "failed", Undone => "undone" });
 
 /// One entry of the deployment log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployment {
     /// Whose.
     pub instance: InstanceName,
@@ -84,6 +85,9 @@ pub struct Deployment {
     pub action: Action,
     /// Who did it.
     pub actor: String,
+    /// From where, if a machine did it.
+    #[serde(default)]
+    pub origin: Option<Origin>,
     /// Why, if that was said.
     pub reason: Option<String>,
     /// For a rollback: the deployment that it took back.

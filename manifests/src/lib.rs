@@ -4,12 +4,14 @@
 //! - A [`release::Release`] is an immutable, content-addressed manifest of a whole set of images; [`draft`] makes one.
 //! - The [`History`] keeps releases and deployments. [`Deployer`] points an instance's [`target`]s at a release, or back at an earlier one; what was begun
 //!   and not ended, because the process died, is finished or undone by the next one.
+//! - The [`log`] tells of every release and deployment in a chain of hashes, so that a change is found.
 //! - [`Status`] reads back what is there.
 //!
 //! Whether images are there is asked through [`images::ImageCheck`]: this crate moves no image.
 
 #![forbid(unsafe_code)]
 
+mod act;
 pub mod canonical;
 pub mod config;
 pub mod contents;
@@ -20,6 +22,7 @@ mod error;
 pub mod git;
 pub mod history;
 pub mod images;
+pub mod log;
 pub mod names;
 pub mod observer;
 pub mod provenance;

@@ -81,7 +81,12 @@ impl Collector {
         let named: HashSet<ImageId> = store.names(NAMES)?.iter().filter_map(|(_, id)| id.parse().ok()).collect();
         for id in &named {
             // A name whose image has no record stands for nothing.
-            let Ok(image) = self.images.load(id) else { continue };
+            let image = match self.images.load(id) {
+                Ok(image) => image,
+                Err(Error::NoImage(_)) => continue,
+                Err(_) if self.ignore_damaged => continue,
+                Err(error) => return Err(error),
+            };
             image.layers.iter().for_each(|layer| needs.layer(*layer, Need::Name));
             if let Some(config) = origin::config(store, id)? {
                 needs.blob(config, Need::Name);
@@ -94,7 +99,8 @@ impl Collector {
             if named.contains(&id) && store.blobs().size(&digest)?.is_some() {
                 packed.push(digest);
                 needs.blob(digest, Need::Name);
-                self.document(&digest, &manifest)?.blobs.iter().for_each(|blob| needs.blob(*blob, Need::Name));
+                let named = self.document(&digest, &manifest)?;
+                named.blobs.iter().chain(&named.elsewhere).for_each(|blob| needs.blob(*blob, Need::Name));
             }
         }
         Ok(packed)
@@ -307,7 +313,7 @@ impl Live<'_> {
             }
             self.needs.blob(digest, need);
             let named = self.collector.document(&digest, name)?;
-            named.blobs.iter().for_each(|blob| self.needs.blob(*blob, need));
+            named.blobs.iter().chain(&named.elsewhere).for_each(|blob| self.needs.blob(*blob, need));
             open.extend(&named.manifests);
             open.extend(self.referrers.get(&digest).into_iter().flatten());
         }
@@ -334,11 +340,6 @@ struct Part {
 }
 
 impl Part {
-    /// A layer that must not be handed on is fetched from elsewhere (image-spec, layer.md, *Non-Distributable Layers*).
-    fn is_elsewhere(&self) -> bool {
-        self.media_type.contains(".nondistributable.") || self.media_type.contains(".foreign.")
-    }
-
     /// Whether an entry of an index is a manifest or index. BuildKit's caches are indices of layers, which cannot be read as such.
     fn is_manifest(&self) -> bool {
         self.media_type.is_empty() || media::is_manifest(&self.media_type)
@@ -348,19 +349,20 @@ impl Part {
 #[derive(Debug, Default)]
 struct Named {
     blobs: Vec<Digest>,
+    /// Blobs that need not be here. Who pushed them all the same relies on them.
+    elsewhere: Vec<Digest>,
     manifests: Vec<Digest>,
 }
 
 impl Document {
     fn named(self) -> Named {
         // What has another digest than SHA-256 is not in this store.
-        let digests = |parts: Vec<Part>| {
-            parts.into_iter().filter(|part| !part.is_elsewhere()).filter_map(|part| part.digest.parse().ok())
-        };
+        let digests = |parts: Vec<Part>| parts.into_iter().filter_map(|part| part.digest.parse().ok()).collect();
         let (manifests, others): (Vec<_>, Vec<_>) = self.manifests.into_iter().flatten().partition(Part::is_manifest);
         let (layers, blobs) = (self.layers.into_iter().flatten(), self.blobs.into_iter().flatten());
-        let blobs = self.config.into_iter().chain(layers).chain(blobs).chain(others).collect();
-        Named { blobs: digests(blobs).collect(), manifests: digests(manifests).collect() }
+        let blobs = self.config.into_iter().chain(layers).chain(blobs).chain(others);
+        let (elsewhere, blobs) = blobs.partition(|part| media::is_foreign(&part.media_type));
+        Named { blobs: digests(blobs), elsewhere: digests(elsewhere), manifests: digests(manifests) }
     }
 }
 

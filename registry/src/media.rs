@@ -33,6 +33,12 @@ pub fn is_manifest(media_type: &str) -> bool {
     media_type == OCI_ARTIFACT || MANIFESTS.contains(&media_type)
 }
 
+/// Whether a blob is kept by its vendor, and need not be where the manifest is (image-spec, layer.md, *Non-Distributable Layers*).
+pub(crate) fn is_foreign(media_type: &str) -> bool {
+    media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
+        || media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
+}
+
 /// What we accept as a manifest, what we would make first.
 pub const MANIFESTS: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX];
 

@@ -1,8 +1,10 @@
 //! Reading everything again.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
+use rustix::io::Errno;
 use serde::Serialize;
 use shiplap_cache::{Digest, Error, LayerId, Store};
 
@@ -42,7 +44,7 @@ pub fn verify(store: &Store, layers: bool, told: &(dyn Fn() + Sync)) -> Result<V
         told();
         match checked {
             Ok(size) => whole::note_verified(store, digest).map(|()| (size, None)).map_err(Into::into),
-            Err(Error::WrongDigest { .. }) => {
+            Err(error) if is_damage(&error) => {
                 let moved = store.blobs().put_away_damaged(digest)?;
                 Ok((0, moved.map(|moved_to| Damaged { digest: *digest, moved_to })))
             }
@@ -67,4 +69,36 @@ pub fn verify(store: &Store, layers: bool, told: &(dyn Fn() + Sync)) -> Result<V
         }
     }
     Ok(verified)
+}
+
+/// Other bytes, or none: a disk that goes bad says so with `EIO` for some blocks, and the others are to be read all the same.
+fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::WrongDigest { .. } => true,
+        Error::Io { source, .. } => {
+            source.kind() == ErrorKind::IsADirectory || source.raw_os_error() == Some(Errno::IO.raw_os_error())
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_that_cannot_be_read_is_damaged_and_the_others_are_read() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        let (right, bad) = (store.blobs().put(b"right").unwrap(), store.blobs().put(b"bad").unwrap());
+        // What a file of a bad disk does to its readers, a folder does too: it opens, and cannot be read.
+        std::fs::remove_file(store.blobs().path(&bad)).unwrap();
+        std::fs::create_dir(store.blobs().path(&bad)).unwrap();
+        let verified = verify(&store, false, &|| ()).unwrap();
+        assert_eq!((verified.blobs, verified.bytes), (2, 5));
+        assert_eq!(verified.damaged.iter().map(|damaged| damaged.digest).collect::<Vec<_>>(), [bad]);
+        assert_eq!(store.blobs().all().unwrap(), [right]);
+        assert!(is_damage(&Error::Io { what: "read", path: "x".into(), source: Errno::IO.into() }));
+        assert!(!is_damage(&Error::Io { what: "read", path: "x".into(), source: Errno::MFILE.into() }));
+    }
 }

@@ -8,14 +8,16 @@ use serde::Serialize;
 use shiplap_builder::build::{BuildError, Built, Context, Forecast, Outcome, Request, StepInfo};
 use shiplap_builder::dockerfile::DockerfileError;
 use shiplap_cache::ImageId;
+use shiplap_manifests::Config;
 use shiplap_manifests::config::Image;
-use shiplap_manifests::names::ImageName;
+use shiplap_manifests::names::{ImageName, InstanceName};
 use shiplap_registry::{Images, Reference};
 
 use crate::app::App;
 use crate::failure::{Failure, Kind, Result, build_failure};
+use crate::many::{self, Jobs, Select};
 use crate::release_images::request;
-use crate::supply::Recipe;
+use crate::supply::{Recipe, Wanted};
 use crate::{output, warnings};
 
 mod annotations;
@@ -27,13 +29,15 @@ pub mod flags;
 mod outputs;
 pub mod packing;
 pub mod secrets;
+pub mod several;
 mod steps;
 mod unused;
 
 use attest::AttestFlags;
-use context::What;
+pub use context::What;
 pub use flags::Flags;
 use outputs::{OutputFlags, Outputs};
+use several::Several;
 use unused::UnusedFlags;
 
 /// Build an image from a directory or a URL, or the images of an instance
@@ -47,6 +51,10 @@ pub struct Args {
     /// Dockerfile on standard input
     #[arg(value_name = "DIR|INSTANCE|URL|-")]
     what: Option<String>,
+    #[command(flatten)]
+    select: Select,
+    #[command(flatten)]
+    jobs: Jobs,
     /// Only this image of the instance; can be given several times
     #[arg(long, value_name = "NAME")]
     image: Vec<ImageName>,
@@ -87,10 +95,10 @@ pub fn only_instance(app: &App) -> Result<String> {
 pub async fn requests(
     app: &App,
     images: &Images,
-    given: Option<&str>,
+    what: What,
     flags: &Flags,
 ) -> Result<Vec<(Option<ImageName>, Request)>> {
-    match What::of(app, given)? {
+    match what {
         What::Context(place) => Ok(vec![(None, place.request(app, images, flags).await?)]),
         What::Instance(name) => {
             flags.refuse_for_instance()?;
@@ -103,13 +111,13 @@ pub async fn requests(
 }
 
 /// What builds would do.
-pub async fn forecasts(app: &App, given: Option<&str>, flags: &Flags) -> Result<Vec<(Option<ImageName>, Forecast)>> {
+pub async fn forecasts(app: &App, what: What, flags: &Flags) -> Result<Vec<(Option<ImageName>, Forecast)>> {
     let images = app.images()?;
     let mut forecasts = Vec::new();
-    for (image, request) in requests(app, &images, given, flags).await? {
+    for (image, request) in requests(app, &images, what, flags).await? {
         let place = DockerfilePlace::of(&request);
         let watch = app.progress.watch(image.as_ref().map(ImageName::as_str));
-        let forecast = app.builder(&images).forecast(request, watch).await.map_err(|error| place.show(app, error))?;
+        let forecast = app.builder(&images)?.forecast(request, watch).await.map_err(|error| place.show(app, error))?;
         forecasts.push((image, forecast));
     }
     app.progress.finish();
@@ -140,7 +148,7 @@ struct Step {
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     if let Some(call) = args.call.call()? {
         let images = app.images()?;
-        let all = requests(app, &images, args.what.as_deref(), &args.flags).await?.into_iter();
+        let all = requests(app, &images, What::of(app, args.what.as_deref())?, &args.flags).await?.into_iter();
         let wanted = |image: &Option<ImageName>| {
             args.image.is_empty() || image.as_ref().is_some_and(|image| args.image.contains(image))
         };
@@ -153,6 +161,9 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let documents = args.attest.wanted()?;
     for note in args.unused.notes()?.iter().filter(|_| !args.outputs.quiet) {
         app.note(note);
+    }
+    if let Some(instances) = several::instances(app, &args.select, args.what.as_deref())? {
+        return all(app, args, &images, &documents, instances).await;
     }
     match What::of(app, args.what.as_deref())? {
         What::Context(place) => {
@@ -172,36 +183,9 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
             reports.push(report(None, built, &outputs.names));
         }
         What::Instance(name) => {
-            args.flags.refuse_for_instance()?;
-            flags::refuse(&args.outputs.of_directories())?;
+            refuse_for_instance(args)?;
             let config = app.need_config()?;
-            let (instance_name, instance) = config.instance(&name)?;
-            for image in &args.image {
-                if !instance.image.contains_key(image) {
-                    let known: Vec<_> = instance.image.keys().map(ImageName::as_str).collect();
-                    return Err(Failure::new(Kind::Missing, format!("{name} has no image `{image}`"))
-                        .hint(format!("it has {}", known.join(", "))));
-                }
-            }
-            let wanted = |(name, _): &(&ImageName, &Image)| args.image.is_empty() || args.image.contains(name);
-            let chosen: Vec<_> = instance.image.iter().filter(wanted).collect();
-            let files = [("--iidfile", &args.outputs.iidfile), ("--metadata-file", &args.outputs.metadata_file)];
-            if let Some((flag, _)) = files.iter().find(|(_, file)| file.is_some() && chosen.len() != 1) {
-                let message = format!("{flag} tells of one image, and this builds {}", chosen.len());
-                return Err(Failure::new(Kind::Usage, message).hint("choose one with --image"));
-            }
-            let several = instance.image.len() > 1;
-            for (image, settings) in chosen {
-                let request = args.flags.adjust(request(&config, settings)?)?;
-                let options = request.options.clone();
-                let recipe = Recipe::of(&request, None);
-                let built = build(app, &images, request, several.then_some(image.as_str())).await?;
-                let name = local_name(instance_name, image);
-                let outputs = Outputs::of(app, &args.outputs, &[name], &options)?.with(app, &documents);
-                self::name(&images, &built, &outputs.names)?;
-                outputs.write(app, &images, &built, &recipe).await?;
-                reports.push(report(Some(image.clone()), built, &outputs.names));
-            }
+            reports = instance(app, args, &images, &documents, &config, &name, Several::No).await?;
         }
     }
     app.progress.finish();
@@ -213,8 +197,83 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn refuse_for_instance(args: &Args) -> Result<()> {
+    args.flags.refuse_for_instance()?;
+    flags::refuse(&args.outputs.of_directories())
+}
+
+/// Builds the images of several instances.
+async fn all(
+    app: &App,
+    args: &Args,
+    images: &Images,
+    documents: &Wanted,
+    instances: Vec<InstanceName>,
+) -> Result<ExitCode> {
+    refuse_for_instance(args)?;
+    if let Some(flag) = args.outputs.of_one_image() {
+        return Err(Failure::new(
+            Kind::Usage,
+            format!("{flag} is about one image, and this builds those of several instances"),
+        )
+        .hint("name one instance"));
+    }
+    let (config, jobs) = (app.need_config()?, args.jobs.of(instances.len()));
+    let several = Several::with(jobs);
+    let work =
+        async |name: &InstanceName| instance(app, args, images, documents, &config, name.as_str(), several).await;
+    let done = many::at_once(app, instances, jobs, work).await;
+    many::finish(app, done, |reports| {
+        let sum = |count: fn(&Report) -> usize| reports.iter().map(count).sum::<usize>();
+        let (reused, ran) = (sum(|report| report.cached + report.reused), sum(|report| report.ran));
+        format!("{} images, {reused} steps reused, {ran} run", reports.len())
+    })
+}
+
+/// Builds the images of an instance that are wanted.
+async fn instance(
+    app: &App,
+    args: &Args,
+    images: &Images,
+    documents: &Wanted,
+    config: &Config,
+    name: &str,
+    several: Several,
+) -> Result<Vec<Report>> {
+    let (instance_name, instance) = config.instance(name)?;
+    for image in &args.image {
+        if !instance.image.contains_key(image) {
+            let known: Vec<_> = instance.image.keys().map(ImageName::as_str).collect();
+            return Err(Failure::new(Kind::Missing, format!("{name} has no image `{image}`"))
+                .hint(format!("it has {}", known.join(", "))));
+        }
+    }
+    let wanted = |(name, _): &(&ImageName, &Image)| args.image.is_empty() || args.image.contains(name);
+    let chosen: Vec<_> = instance.image.iter().filter(wanted).collect();
+    let files = [("--iidfile", &args.outputs.iidfile), ("--metadata-file", &args.outputs.metadata_file)];
+    if let Some((flag, _)) = files.iter().find(|(_, file)| file.is_some() && chosen.len() != 1) {
+        let message = format!("{flag} tells of one image, and this builds {}", chosen.len());
+        return Err(Failure::new(Kind::Usage, message).hint("choose one with --image"));
+    }
+    let named = several != Several::No || instance.image.len() > 1;
+    let mut reports = Vec::new();
+    for (image, settings) in chosen {
+        let request = several.adjust(args.flags.adjust(request(config, settings)?)?);
+        let options = request.options.clone();
+        let recipe = Recipe::of(&request, None);
+        let label = several.label(instance_name, image);
+        let built = build(app, images, request, named.then_some(&label)).await?;
+        let name = local_name(instance_name, image);
+        let outputs = Outputs::of(app, &args.outputs, &[name], &options)?.with(app, documents);
+        self::name(images, &built, &outputs.names)?;
+        outputs.write(app, images, &built, &recipe).await?;
+        reports.push(report(Some(image.clone()), built, &outputs.names));
+    }
+    Ok(reports)
+}
+
 /// The moving local name of an instance's newest build.
-fn local_name(instance: &shiplap_manifests::names::InstanceName, image: &ImageName) -> String {
+fn local_name(instance: &InstanceName, image: &ImageName) -> String {
     format!("shiplap.local/{instance}/{image}:latest")
 }
 
@@ -228,7 +287,7 @@ pub async fn build(app: &App, images: &Images, request: Request, image: Option<&
             .hint("for an instance it is `context` in shiplap.toml, relative to that file"));
     }
     let watch = app.progress.watch(image);
-    app.builder(images).build(request, watch).await.map_err(|error| place.show(app, error))
+    app.builder(images)?.build(request, watch).await.map_err(|error| place.show(app, error))
 }
 
 /// The Dockerfile of a request, to show what is wrong in it when the request is gone.

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use semver::Version;
 use shiplap_manifests::deploy::{DeployReport, DeployRequest, Deployer, Expect};
 use shiplap_manifests::deployment::DeploymentSeq;
-use shiplap_manifests::target;
+use shiplap_manifests::{Config, target};
+use shiplap_registry::Images;
 
 use crate::app::App;
-use crate::failure::Result;
+use crate::failure::{Failure, Kind, Result};
+use crate::many::{self, Select};
 use crate::output;
 use crate::supply::SignedCheck;
 
@@ -18,10 +21,14 @@ use crate::supply::SignedCheck;
 /// containers go on until they are started again.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The instance
-    instance: String,
+    /// The instance, or a pattern of names; left out with --all
+    #[arg(required_unless_present = "all")]
+    instance: Option<String>,
     /// The version of the release
-    version: String,
+    #[arg(required_unless_present = "all")]
+    version: Option<String>,
+    #[command(flatten)]
+    select: Select,
     /// Why, for the record
     #[arg(long, short = 'm', value_name = "TEXT")]
     reason: Option<String>,
@@ -47,26 +54,66 @@ pub fn expect(number: Option<u64>) -> Expect {
 
 pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let config = app.need_config()?;
-    let (instance, settings) = config.instance(&args.instance)?;
-    let version = shiplap_manifests::version::parse(&args.version).map_err(shiplap_manifests::Error::from)?;
+    let (word, version) = words(&args.select, args.instance.as_deref(), args.version.as_deref())?;
+    let version = version.ok_or_else(|| Failure::new(Kind::Usage, "which version?"))?;
+    let version = shiplap_manifests::version::parse(version).map_err(shiplap_manifests::Error::from)?;
     let images = app.images()?;
-    let mut history = app.history(&images)?;
-    let targets = target::of_instance(&config, settings);
-    let check = SignedCheck::new(&images, app.client(), args.verify_key.as_ref(), &config, settings)?;
-    let mut deployer = Deployer { history: &mut history, instance, targets: &targets, check: &check, observer: &() };
-    let report = deployer.deploy(DeployRequest {
-        version,
-        actor: app.actor(),
-        reason: args.reason.clone(),
-        expect: expect(args.expect),
-        automatic: args.automatic,
-    })?;
+    if let Some(instances) = args.select.instances(&config, word)? {
+        let done =
+            many::in_turn(app, instances, |name| one(app, args, &config, &images, name.as_str(), version.clone()));
+        return many::finish(app, done, in_short);
+    }
+    let report = one(app, args, &config, &images, word.unwrap_or_default(), version)?;
     if app.global.json {
         output::json(&report)?;
     } else {
         show(&report, "deployed");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Instance and version of a command line; with `--all` the first word is the version.
+pub fn words<'a>(
+    select: &Select,
+    first: Option<&'a str>,
+    second: Option<&'a str>,
+) -> Result<(Option<&'a str>, Option<&'a str>)> {
+    match (select.is_all(), first, second) {
+        (false, instance, version) => Ok((instance, version)),
+        (true, version, None) => Ok((None, version)),
+        (true, Some(instance), Some(_)) => {
+            Err(Failure::new(Kind::Usage, format!("--all means every instance, and `{instance}` is one"))
+                .hint("leave one of them out"))
+        }
+        (true, None, Some(version)) => Ok((None, Some(version))),
+    }
+}
+
+/// What a deploy did, in a line of a table.
+pub fn in_short(report: &DeployReport) -> String {
+    format!("{} (deployment {})", report.release.release.tag, report.deployment.sequence)
+}
+
+fn one(
+    app: &App,
+    args: &Args,
+    config: &Config,
+    images: &Images,
+    instance: &str,
+    version: Version,
+) -> Result<DeployReport> {
+    let (instance, settings) = config.instance(instance)?;
+    let mut history = app.history(images)?;
+    let targets = target::of_instance(config, settings);
+    let check = SignedCheck::new(images, app.client(), args.verify_key.as_ref(), config, settings)?;
+    let mut deployer = Deployer { history: &mut history, instance, targets: &targets, check: &check, observer: &() };
+    Ok(deployer.deploy(DeployRequest {
+        version,
+        actor: app.actor(),
+        reason: args.reason.clone(),
+        expect: expect(args.expect),
+        automatic: args.automatic,
+    })?)
 }
 
 /// Prints what a deploy or rollback did.

@@ -183,7 +183,13 @@ fn plan(survey: &Survey, verbose: bool, goes: &str) {
     };
     let mut rows: Vec<Vec<String>> =
         dead.iter().map(|((kind, why), amount)| count((format!("{goes}: {kind}"), why), amount)).collect();
-    rows.extend(survey.kept.iter().map(|(need, amount)| count(("stays".to_owned(), reason(*need)), amount)));
+    rows.extend(
+        survey
+            .kept
+            .iter()
+            .filter(|(_, amount)| amount.count > 0)
+            .map(|(need, amount)| count(("stays".to_owned(), reason(*need)), amount)),
+    );
     table::print(&["WHAT", "COUNT", "SIZE", "WHY"], &rows);
     if survey.step_results > 0 {
         output::line(&format!(

@@ -11,6 +11,7 @@ pub mod images;
 pub mod import;
 pub mod init;
 pub mod key;
+pub mod log;
 pub mod plan;
 pub mod pull;
 pub mod push;

@@ -6,11 +6,12 @@ use serde::Serialize;
 use shiplap_builder::build::{Decision, StepInfo};
 use shiplap_builder::plan::Warning;
 use shiplap_cache::StepResult;
-use shiplap_manifests::names::ImageName;
+use shiplap_manifests::names::{ImageName, InstanceName};
 
-use super::build::{Flags, forecasts};
+use super::build::{Flags, What, forecasts, several};
 use crate::app::App;
 use crate::failure::Result;
+use crate::many::{self, Select};
 use crate::{explain, output, table, warnings};
 
 /// Say what a build would do, and why; build nothing
@@ -20,9 +21,11 @@ use crate::{explain, output, table, warnings};
 /// changed the last time.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A directory, an instance of shiplap.toml, a URL, or `-`
+    /// A directory, an instance of shiplap.toml or a pattern of their names, a URL, or `-`
     #[arg(value_name = "DIR|INSTANCE|URL|-")]
     what: Option<String>,
+    #[command(flatten)]
+    select: Select,
     #[command(flatten)]
     flags: Flags,
 }
@@ -43,11 +46,17 @@ struct Step {
 }
 
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
-    let mut reports = Vec::new();
-    for (image, forecast) in forecasts(app, args.what.as_deref(), &args.flags).await? {
-        let steps = forecast.steps.into_iter().map(|(info, decision)| Step { info, decision }).collect();
-        reports.push(Report { image, steps, warnings: forecast.warnings });
+    if let Some(instances) = several::instances(app, &args.select, args.what.as_deref())? {
+        // Nothing runs in a plan, so there is nothing to do side by side.
+        let done = many::at_once(app, instances, 1, async |name: &InstanceName| {
+            reports(app, args, What::Instance(name.to_string())).await
+        });
+        return many::finish(app, done.await, |reports| {
+            let steps: Vec<&Step> = reports.iter().flat_map(|report| &report.steps).collect();
+            totals(&steps)
+        });
     }
+    let reports = reports(app, args, What::of(app, args.what.as_deref())?).await?;
     if app.global.json {
         output::json(&serde_json::json!({ "images": reports }))?;
         return Ok(ExitCode::SUCCESS);
@@ -62,6 +71,26 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+async fn reports(app: &App, args: &Args, what: What) -> Result<Vec<Report>> {
+    let mut reports = Vec::new();
+    for (image, forecast) in forecasts(app, what, &args.flags).await? {
+        let steps = forecast.steps.into_iter().map(|(info, decision)| Step { info, decision }).collect();
+        reports.push(Report { image, steps, warnings: forecast.warnings });
+    }
+    Ok(reports)
+}
+
+/// How many steps come to what.
+fn totals(steps: &[&Step]) -> String {
+    let count = |wanted: fn(&Decision) -> bool| steps.iter().filter(|step| wanted(&step.decision)).count();
+    let reused = count(|d| matches!(d, Decision::Cached { .. } | Decision::Reused { .. }));
+    format!(
+        "{reused} reused, {} to run, {} open",
+        count(|d| matches!(d, Decision::Run { .. })),
+        count(|d| matches!(d, Decision::Open { .. }))
+    )
+}
+
 fn show(steps: &[Step]) {
     let row = |step: &Step| {
         let (word, why) = match &step.decision {
@@ -74,13 +103,7 @@ fn show(steps: &[Step]) {
         vec![word.to_owned(), step.info.stage.clone(), step.info.at.line_start.to_string(), text, why]
     };
     table::print(&["", "STAGE", "LINE", "STEP", "WHY"], &steps.iter().map(row).collect::<Vec<_>>());
-    let count = |wanted: fn(&Decision) -> bool| steps.iter().filter(|step| wanted(&step.decision)).count();
-    let reused = count(|d| matches!(d, Decision::Cached { .. } | Decision::Reused { .. }));
-    output::line(&format!(
-        "{reused} reused, {} to run, {} open",
-        count(|d| matches!(d, Decision::Run { .. })),
-        count(|d| matches!(d, Decision::Open { .. }))
-    ));
+    output::line(&totals(&steps.iter().collect::<Vec<_>>()));
     let reasons = steps.iter().filter_map(|step| match &step.decision {
         Decision::Run { why } => Some(why),
         _ => None,

@@ -16,7 +16,7 @@ use crate::supply::exchange;
 
 /// Push an image of the store to its registry
 ///
-/// Only what the registry lacks is sent. Documents that are attached to the image, and its signatures, go with it. A release tag
+/// Only what the registry lacks is sent, also where the tag is there already: a push makes an image whole again that lost something. Documents that are attached to the image, and its signatures, go with it. A release tag
 /// that stands for another image there is refused.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -62,6 +62,10 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
         let repository = name.repository().clone();
         let target = args.other.clone().unwrap_or(name);
         let mut pushed = client.push(&images, &digest, &target).await?;
+        if pushed.unchanged {
+            // The tag is right. Who pushes it again by hand wants all of it to be there too.
+            pushed = client.complete(&images, &digest, target.repository()).await?;
+        }
         exchange::copy_signatures(&images, &repository, target.repository(), &digest)?;
         pushed.sent +=
             exchange::push_attached(&client, &images, target.repository(), &digest, &|text| app.note(text)).await?;

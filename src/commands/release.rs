@@ -7,15 +7,19 @@ use std::time::Instant;
 
 use serde::Serialize;
 use shiplap_builder::build::Outcome;
+use shiplap_manifests::Config;
 use shiplap_manifests::draft::{Built, ReleaseRequest, VersionChoice};
 use shiplap_manifests::git::GitState;
+use shiplap_manifests::names::InstanceName;
 use shiplap_manifests::release::StepSummary;
 use shiplap_manifests::version::Bump;
-use shiplap_registry::Reference;
+use shiplap_registry::{Images, Reference};
 
-use super::build;
+use super::build::several::Several;
+use super::{build, deploy};
 use crate::app::App;
 use crate::failure::{Failure, Kind, Result};
+use crate::many::{self, Jobs, Select};
 use crate::output;
 use crate::release_images::{Check, inputs, owned_files, release_image, request};
 use crate::supply::{Recipe, Wanted, exchange, keys};
@@ -26,7 +30,7 @@ use crate::supply::{Recipe, Wanted, exchange, keys};
 /// is. The same release again, of the same commit, changes nothing.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The instance [default: the only one of shiplap.toml]
+    /// The instance, or a pattern of names; left out with --all [default: the only one of shiplap.toml]
     instance: Option<String>,
     /// The version, as in 1.4.0
     #[arg(conflicts_with = "bump")]
@@ -34,6 +38,10 @@ pub struct Args {
     /// Raise this part of the newest release's version
     #[arg(long, value_name = "major|minor|patch")]
     bump: Option<Bump>,
+    #[command(flatten)]
+    select: Select,
+    #[command(flatten)]
+    jobs: Jobs,
     /// Release a tree with changes that are in no commit; the tag says so
     #[arg(long)]
     allow_dirty: bool,
@@ -52,8 +60,21 @@ struct Report {
 }
 
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
-    let began = Instant::now();
     let config = app.need_config()?;
+    let (word, version) = deploy::words(&args.select, args.instance.as_deref(), args.version.as_deref())?;
+    if let Some(instances) = args.select.instances(&config, word)? {
+        let version = choice(version, args.bump)?;
+        let (images, jobs) = (app.images()?, args.jobs.of(instances.len()));
+        let work = async |name: &InstanceName| {
+            one(app, args, &config, &images, name.as_str(), version.clone(), Several::with(jobs)).await
+        };
+        let done = many::at_once(app, instances, jobs, work).await;
+        return many::finish(app, done, |report| {
+            let (release, word) =
+                (&report.committed.release.release, if report.committed.created { "" } else { " already" });
+            format!("{}{word}, {} steps reused, {} run", release.tag, release.steps.reused, release.steps.run)
+        });
+    }
     // `release 1.0.0` in a folder with one instance.
     let (name, version) = match (&args.instance, &args.version) {
         (Some(text), None) if shiplap_manifests::version::parse(text).is_ok() => {
@@ -67,23 +88,48 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     if version.is_none() && like_a_version && config.instance(&name).is_err() {
         VersionChoice::exact(&name)?;
     }
-    let (instance_name, instance) = config.instance(&name)?;
-    let version = match (version, args.bump) {
-        (Some(text), _) => VersionChoice::exact(&text)?,
-        (None, Some(bump)) => VersionChoice::Bump(bump),
+    config.instance(&name)?;
+    let version = choice(version.as_deref(), args.bump)?;
+    let report = one(app, args, &config, &app.images()?, &name, version, Several::No).await?;
+    app.progress.finish();
+    if app.global.json {
+        output::json(&report)?;
+    } else {
+        show(&report);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn choice(version: Option<&str>, bump: Option<Bump>) -> Result<VersionChoice> {
+    match (version, bump) {
+        (Some(_), Some(_)) => Err(Failure::new(Kind::Usage, "a version and --bump: which one?")),
+        (Some(text), None) => Ok(VersionChoice::exact(text)?),
+        (None, Some(bump)) => Ok(VersionChoice::Bump(bump)),
         (None, None) => {
-            return Err(Failure::new(Kind::Usage, "which version?")
-                .hint("name one, as in 1.4.0, or say --bump major|minor|patch"));
+            Err(Failure::new(Kind::Usage, "which version?")
+                .hint("name one, as in 1.4.0, or say --bump major|minor|patch"))
         }
-    };
+    }
+}
+
+async fn one(
+    app: &App,
+    args: &Args,
+    config: &Config,
+    images: &Images,
+    name: &str,
+    version: VersionChoice,
+    several: Several,
+) -> Result<Report> {
+    let began = Instant::now();
+    let (instance_name, instance) = config.instance(name)?;
     // A key that cannot be used is told before a long build.
     let key_file = args.sign_key.clone().or_else(|| Some(config.folder().join(config.release.sign_key.as_ref()?)));
     let sign_key = key_file.map(|path| keys::private(&path)).transpose()?;
     let wanted_documents =
         Wanted { sbom: config.release.sbom, provenance: config.release.provenance.detail(), builder: None };
-    let images = app.images()?;
-    let mut history = app.history(&images)?;
-    let git = GitState::inspect(config.folder(), &owned_files(&config)).map_err(shiplap_manifests::Error::from)?;
+    let mut history = app.history(images)?;
+    let git = GitState::inspect(config.folder(), &owned_files(config)).map_err(shiplap_manifests::Error::from)?;
     let wanted = ReleaseRequest { version, allow_dirty: args.allow_dirty, creator: app.actor() };
     let draft = history.prepare(instance_name, instance, &git, wanted)?;
 
@@ -94,16 +140,16 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let mut pushed_bytes = 0;
     let mut packed = Vec::new();
     for (image, settings) in &instance.image {
-        let request = request(&config, settings)?;
+        let request = several.adjust(request(config, settings)?);
         let recipe = Recipe::of(&request, Some(draft.git.clone()));
-        let one = build::build(app, &images, request, Some(image.as_str())).await?;
+        let one = build::build(app, images, request, Some(&several.label(instance_name, image))).await?;
         for (_, outcome) in &one.steps {
             match outcome {
                 Outcome::Ran { .. } => built.steps.run += 1,
                 Outcome::Cached | Outcome::Reused => built.steps.reused += 1,
             }
         }
-        built.inputs.insert(image.clone(), inputs(&images, &one, settings)?);
+        built.inputs.insert(image.clone(), inputs(images, &one, settings)?);
         packed.push((image, settings, images.pack(&one.image, &options, &*app.progress)?, one, recipe));
     }
     // From here on the images must survive a power cut.
@@ -117,32 +163,25 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
             images.tag(&reference.repository.to_string().parse()?, &reference.tag.to_string(), &digest)?;
         let repository = tagged.repository();
         // Documents are for whoever looks at the release later: without one it is a release all the same.
-        if let Err(why) = recipe.attach(&images, &wanted_documents, one, repository, &digest) {
+        if let Err(why) = recipe.attach(images, &wanted_documents, one, repository, &digest) {
             app.note(&format!("{image} has no bill of materials or no provenance: {why}"));
         }
         let pushes = config.release.push.unwrap_or(settings.repository.registry().is_some());
         if let Some(key) = &sign_key {
-            exchange::sign(pushes.then_some(&client), &images, repository, &digest, key).await?;
+            exchange::sign(pushes.then_some(&client), images, repository, &digest, key).await?;
         }
         if pushes {
-            pushed_bytes += client.push(&images, &digest, &tagged).await?.sent;
+            pushed_bytes += client.push(images, &digest, &tagged).await?.sent;
             pushed_bytes +=
-                exchange::push_attached(&client, &images, repository, &digest, &|text| app.note(text)).await?;
+                exchange::push_attached(&client, images, repository, &digest, &|text| app.note(text)).await?;
         }
         built.images.push(release_image(image, reference, packed, one));
     }
     built.steps.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let check = Check::new(&images);
+    let check = Check::new(images);
     let committed = history.commit(&draft, built, &check, &())?;
-    app.progress.finish();
     let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let report = Report { committed, pushed_bytes, milliseconds };
-    if app.global.json {
-        output::json(&report)?;
-    } else {
-        show(&report);
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(Report { committed, pushed_bytes, milliseconds })
 }
 
 fn show(report: &Report) {

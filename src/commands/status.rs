@@ -2,17 +2,21 @@
 
 use std::process::ExitCode;
 
+use shiplap_manifests::names::InstanceName;
 use shiplap_manifests::{Status, target};
 
 use crate::app::App;
 use crate::failure::Result;
+use crate::many::{self, One, Select};
 use crate::{output, table};
 
 /// Say what each instance runs, and whether its deploy targets say so too
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The instance [default: all]
+    /// The instance, or a pattern of names [default: all]
     instance: Option<String>,
+    #[command(flatten)]
+    select: Select,
     /// End with code 3 when a target says something else than was deployed
     #[arg(long)]
     exit_code: bool,
@@ -22,24 +26,32 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let config = app.need_config()?;
     let images = app.images()?;
     let history = app.history(&images)?;
-    let mut all = Vec::new();
-    if let Some(name) = &args.instance {
-        config.instance(name)?;
-    }
-    for (name, settings) in &config.instances {
-        if args.instance.as_deref().is_none_or(|wanted| wanted == name.as_str()) {
-            all.push(Status::read(&history, name, &target::of_instance(&config, settings))?);
-        }
-    }
+    let instances = match (args.select.instances(&config, args.instance.as_deref())?, &args.instance) {
+        (Some(instances), _) => instances,
+        (None, Some(name)) => vec![config.instance(name)?.0.clone()],
+        (None, None) => config.instances.keys().cloned().collect(),
+    };
+    let read = |name: &InstanceName| {
+        let (name, settings) = config.instance(name.as_str())?;
+        Ok(Status::read(&history, name, &target::of_instance(&config, settings))?)
+    };
+    // One whose history is damaged is told at the end, and does not hide the others.
+    let (all, failed): (Vec<_>, Vec<_>) =
+        many::in_turn(app, instances, read).into_iter().partition(|one| one.result.is_ok());
+    let all: Vec<Status> = all.into_iter().filter_map(|one| one.result.ok()).collect();
     let settled = all.iter().all(Status::is_settled);
     if app.global.json {
-        output::json(&all)?;
+        let told = all.iter().map(|status| Ok(serde_json::to_value(status)?));
+        output::json(&told.chain(failed.iter().map(One::to_json)).collect::<Result<Vec<_>>>()?)?;
     } else {
         table::print(
             &["INSTANCE", "VERSION", "TAG", "SINCE", "BY", "TARGETS"],
             &all.iter().map(row).collect::<Vec<_>>(),
         );
         all.iter().for_each(remarks);
+    }
+    if !failed.is_empty() {
+        return Ok(many::report(failed));
     }
     Ok(if args.exit_code && !settled { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use shiplap_builder::build::{Decision, StepInfo, StepSelector};
 use shiplap_manifests::names::ImageName;
 
-use super::build::{Flags, forecasts};
+use super::build::{Flags, What, forecasts};
 use crate::app::App;
 use crate::failure::{Failure, Kind, Result};
 use crate::{explain, output};
@@ -36,7 +36,7 @@ struct Answer {
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let wanted = StepSelector::new(args.step.clone());
     let mut answers = Vec::new();
-    for (image, forecast) in forecasts(app, args.what.as_deref(), &args.flags).await? {
+    for (image, forecast) in forecasts(app, What::of(app, args.what.as_deref())?, &args.flags).await? {
         for (info, decision) in forecast.steps {
             if wanted.matches(&info) {
                 answers.push(Answer { image: image.clone(), info, decision });

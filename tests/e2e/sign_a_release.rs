@@ -1,6 +1,6 @@
 //! `key`, `sign`, `release --sign-key`, `verify-signature`, and `--verify-key` on `deploy` and `rollback`.
 //!
-//! What is signed here is checked with OpenSSL, which knows nothing of images, and, where `scripts/verifiers` has put them, with cosign and
+//! What is signed here is checked with OpenSSL, which knows nothing of images, and, where `scripts/peers` has put them, with cosign and
 //! skopeo themselves.
 
 use std::os::unix::fs::PermissionsExt;
@@ -207,11 +207,11 @@ fn signatures_go_along_under_another_name_and_are_made_once_for_all_machines() {
     assert_eq!(verify(), before);
 }
 
-/// The folder that `scripts/verifiers` made; a test that needs it ends without it, and says so.
-fn verifiers() -> Option<PathBuf> {
-    let folder = std::env::var_os("SHIPLAP_TEST_VERIFIERS").map(PathBuf::from);
+/// The folder that `scripts/peers` made; a test that needs it ends without it, and says so.
+fn peers() -> Option<PathBuf> {
+    let folder = std::env::var_os("SHIPLAP_TEST_PEERS").map(PathBuf::from);
     if folder.is_none() {
-        println!("skipped: SHIPLAP_TEST_VERIFIERS names no folder with cosign and skopeo (scripts/verifiers makes it)");
+        println!("skipped: SHIPLAP_TEST_PEERS names no folder with cosign and skopeo (scripts/peers makes it)");
     }
     folder
 }
@@ -224,7 +224,7 @@ fn cosign(folder: &Path, home: &Home, args: &[&str]) -> Output {
 
 #[test]
 fn cosign_accepts_our_signatures_and_we_accept_those_of_cosign() {
-    let Some(folder) = verifiers() else { return };
+    let Some(folder) = peers() else { return };
     let registry = Registry::start();
     let home = Home::with_base();
     let name = registry.name("campus/openedx:1");
@@ -278,7 +278,7 @@ fn cosign_accepts_our_signatures_and_we_accept_those_of_cosign() {
 
 #[test]
 fn skopeo_copies_what_is_signed_and_nothing_else() {
-    let Some(folder) = verifiers() else { return };
+    let Some(folder) = peers() else { return };
     let registry = Registry::start();
     let home = Home::with_base();
     keys(&home, &["mine", "other"]);

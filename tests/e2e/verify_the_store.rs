@@ -2,11 +2,13 @@
 
 use serde_json::json;
 
+use crate::common::Home;
+use crate::serving::Serving;
 use crate::site::Site;
 
 /// Changes a byte of a blob and leaves its size.
-fn damage(site: &Site, digest: &str) {
-    let path = site.home.store().join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
+fn damage(home: &Home, digest: &str) {
+    let path = home.store().join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
     let mut bytes = std::fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -14,8 +16,8 @@ fn damage(site: &Site, digest: &str) {
 }
 
 /// The digests of the layers of a released image.
-fn layers(site: &Site, digest: &str) -> Vec<String> {
-    let path = site.home.store().join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
+fn layers(home: &Home, digest: &str) -> Vec<String> {
+    let path = home.store().join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
     let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let layers = manifest["layers"].as_array().unwrap();
     layers.iter().map(|layer| layer["digest"].as_str().unwrap().to_owned()).collect()
@@ -41,9 +43,9 @@ fn a_damaged_blob_is_named_with_the_releases_that_need_it_and_is_made_anew() {
     site.home.run(["deploy", "campus", "1.0.0"]).ok();
     let images = release["images"].as_array().unwrap();
     let (mfe, openedx) = (images[0]["digest"].as_str().unwrap(), images[1]["digest"].as_str().unwrap());
-    let damaged = layers(&site, openedx).pop().unwrap();
-    assert!(!layers(&site, mfe).contains(&damaged));
-    damage(&site, &damaged);
+    let damaged = layers(&site.home, openedx).pop().unwrap();
+    assert!(!layers(&site.home, mfe).contains(&damaged));
+    damage(&site.home, &damaged);
     let ran = site.home.run(["verify"]).ends_with(1).says(&format!("damaged: blob {damaged}"));
     let ran = ran.says("not whole: release campus 1.0.0").says("not whole: tag docker.io/campus/openedx:1.0.0-g");
     assert!(!ran.out.contains("campus/mfe"), "{}", ran.out);
@@ -72,4 +74,23 @@ fn a_damaged_layer_is_forgotten_and_its_step_runs_again() {
     let ran = openedx["steps"].as_array().unwrap().iter().filter(|step| step["outcome"] == "ran").count();
     assert_eq!(ran, 1, "{openedx}");
     assert_eq!(site.home.file("shiplap.local/campus/openedx", "static.css"), "red");
+}
+
+#[test]
+fn what_a_served_repository_lacks_is_named_and_a_push_brings_it_back() {
+    let (server, home) = (Home::new(), Home::with_base());
+    let serving = Serving::start(&server, &[]);
+    home.build("app:1", "FROM base:1\nRUN echo one >/one\n", &[]);
+    let name = format!("{}/campus/openedx:1.0.0-g0123456789ab", serving.address());
+    let pushed = home.json(&["push", "app:1", "--as", &name]);
+    let damaged = layers(&server, pushed["digest"].as_str().unwrap()).pop().unwrap();
+    damage(&server, &damaged);
+    let said = server.run(["verify"]).ends_with(1).says("not whole: served campus/openedx:1.0.0-g0123456789ab");
+    said.says(&format!("lacks {damaged}"));
+    // While it is missing, it is said to be missing, and not sent damaged.
+    Home::with_base().run(["pull", &name]).ends_with(5);
+    let again = home.json(&["push", "app:1", "--as", &name]);
+    assert!(again["sent"].as_u64().unwrap() > 0, "{again}");
+    server.run(["verify"]).ok();
+    Home::with_base().run(["pull", &name]).ok();
 }

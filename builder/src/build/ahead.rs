@@ -151,7 +151,7 @@ pub(super) async fn step(
     if !matches!(step.op, Op::Run(_)) {
         let work = complete(run, step, work).await?;
         let (run, stack) = (run.clone(), stack.clone());
-        let _alone = run.builder.alone(&keyed.key, &stack).await;
+        let _alone = run.builder.together.alone(&keyed.key, &stack).await;
         let made = blocking(move || match run.builder.store().lookup(&keyed.key, &stack)? {
             Some(found) => Ok(found.result),
             None => Ok(execute(&run, id, &keyed, &work, &stack, &run.manner())?.0),
@@ -204,7 +204,7 @@ async fn start(
     let (task, stack, tell) = (run.clone(), stack.clone(), made.clone());
     let done = async move {
         let builder = task.builder.clone();
-        let Ok(_turn) = builder.ahead.acquire().await else { return };
+        let Ok(_turn) = builder.together.ahead().acquire().await else { return };
         // Should it fail, it fails again when its turn comes, and then it is told.
         if !manner.cancel.is_cancelled()
             && let Ok((result, _)) = blocking(move || execute(&task, id, &keyed, &work, &stack, &manner)).await

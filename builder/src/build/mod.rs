@@ -38,6 +38,7 @@ mod remote;
 mod run;
 mod sources;
 mod stage;
+mod together;
 mod verify;
 
 use std::collections::{BTreeMap, HashMap};
@@ -49,11 +50,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use serde::Serialize;
-use shiplap_cache::{
-    ContentHash, Digest, ImageId, LayerId, LayerIndex, Stack, StepKey, StepResult, Store, TreeId, TreePath,
-};
+use shiplap_cache::{ContentHash, Digest, ImageId, LayerId, LayerIndex, StepResult, Store, TreePath};
 use shiplap_registry::{Client, Image, Images};
-use tokio::sync::Semaphore;
 
 pub use check::Checked;
 pub use error::{BuildError, FetchError, StepError};
@@ -64,6 +62,7 @@ pub use inputs::Input;
 pub use layout::LayoutError;
 pub use noise::NOISE;
 pub use remote::{Context, FetchedContext};
+pub use together::Together;
 pub use verify::Verdict;
 
 use crate::dockerfile::{self, BuildOptions, DockerfileError, Graph};
@@ -231,8 +230,6 @@ pub struct Forecast {
     pub warnings: Vec<Warning>,
 }
 
-type Turn = Arc<tokio::sync::Mutex<()>>;
-
 /// Builds images in a store.
 #[derive(Debug)]
 pub struct Builder {
@@ -240,34 +237,20 @@ pub struct Builder {
     sandbox: Sandbox,
     client: Option<Arc<Client>>,
     cancel: Cancel,
-    running: Semaphore,
-    /// The turns of steps that run ahead.
-    ahead: Semaphore,
-    /// Copies under way, that none is made twice at once.
-    copying: Mutex<HashMap<(StepKey, TreeId), Turn>>,
+    pub(crate) together: Together,
     http: OnceLock<reqwest::Client>,
 }
 
 impl Builder {
     /// A builder over a store. Without a client, images that are not in the store cannot be had.
     pub fn new(images: Images, sandbox: Sandbox, client: Option<Arc<Client>>, cancel: Cancel) -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self {
-            images,
-            sandbox,
-            client,
-            cancel,
-            running: Semaphore::new(cores.max(2)),
-            ahead: Semaphore::new(cores),
-            copying: Mutex::default(),
-            http: OnceLock::new(),
-        }
+        Self { images, sandbox, client, cancel, together: Together::default(), http: OnceLock::new() }
     }
 
-    /// Waits until nobody else makes the same.
-    pub(crate) async fn alone(&self, step: &StepKey, stack: &Stack) -> tokio::sync::OwnedMutexGuard<()> {
-        let one = lock(&self.copying).entry((*step, stack.id())).or_default().clone();
-        one.lock_owned().await
+    /// The same builder, sharing its turns with other builders of this process.
+    #[must_use]
+    pub fn together(self, together: Together) -> Self {
+        Self { together, ..self }
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {

@@ -195,7 +195,8 @@ async fn carry_out(
 ) -> Result<StepResult, StepError> {
     let store = run.builder.store();
     let is_run = matches!(step.op, Op::Run(_));
-    let _alone = if is_run { None } else { Some(run.builder.alone(&keyed.key, stack).await) };
+    // A run ahead takes no such turn, for it may be what its own step waits for.
+    let _alone = run.builder.together.alone(&keyed.key, stack).await;
     let afresh = run.afresh(id).is_some();
     let found = if afresh { None } else { store.lookup(&keyed.key, stack)? };
     let stale = found.as_ref().and_then(|found| run.refresh(id, &found.result));
@@ -218,7 +219,7 @@ async fn carry_out(
         ahead::send(run);
     }
     let work = complete(run, step, work).await?;
-    let _turn = run.builder.running.acquire().await;
+    let _turn = run.builder.together.running().acquire().await;
     let manner = Manner { replace: afresh || stale.is_some(), ..run.manner() };
     let (task, stack) = (run.clone(), stack.clone());
     let (result, millis) = blocking(move || {
@@ -251,7 +252,7 @@ async fn verify(
     reused: StepResult,
 ) -> Result<StepResult, StepError> {
     let work = complete(run, step, work).await?;
-    let _turn = run.builder.running.acquire().await;
+    let _turn = run.builder.together.running().acquire().await;
     let (task, stack) = (run.clone(), stack.clone());
     run.watch.event(Event::Started(id));
     let began = Instant::now();

@@ -212,6 +212,8 @@ fn unlink(
                 let digest = Digest::from_bytes(id);
                 if needs.blobs.contains_key(&digest) || attached.contains(&digest) {
                     store.blobs().bring_back(&digest)?;
+                    // Of one that was pushed anew meanwhile an old copy is left.
+                    moved(&store.blobs().quarantined(&digest), &gone.join(digest.hex()))?;
                     false
                 } else {
                     moved(&store.blobs().quarantined(&digest), &gone.join(digest.hex()))?

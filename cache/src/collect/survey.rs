@@ -31,6 +31,8 @@ struct Layer {
 /// What may go for want of room.
 struct Evictable {
     used: i64,
+    /// On how many layers it stands.
+    height: usize,
     dead: Dead,
 }
 
@@ -44,6 +46,7 @@ struct Verdict {
 pub(super) fn survey(store: &Store, references: &dyn References, policy: &Policy) -> Result<Survey> {
     let needs = references.needs().map_err(Error::References)?;
     let (layers, results) = (layers(store)?, results(store)?);
+    let uses = Uses::of(store, &layers)?;
     let attached = attached(store, &needs)?;
     let doomed = doomed(store)?;
     let mut survey = Survey { stale: needs.stale.clone(), ..Survey::default() };
@@ -56,9 +59,10 @@ pub(super) fn survey(store: &Store, references: &dyn References, policy: &Policy
     for Layer { id, size, used } in layers {
         let is_result = results.contains(&id);
         there.layers.insert(id);
+        let since_used = uses.last.get(&id).copied().unwrap_or(used);
         let why = match (needs.layers.get(&id), unused) {
             (Some(need), _) => Ok(*need),
-            (None, Some(since)) if used <= since && used <= young => Err(Why::Unused { since: used }),
+            (None, Some(since)) if since_used <= since && since_used <= young => Err(Why::Unused { since: since_used }),
             (None, _) if is_result => Ok(Need::StepResult),
             (None, _) if used > young => Ok(Need::Young),
             (None, _) => Err(Why::Unreferenced),
@@ -69,7 +73,9 @@ pub(super) fn survey(store: &Store, references: &dyn References, policy: &Policy
                 verdict.layers.insert(id);
                 survey.kept.entry(need).or_default().add(size);
                 if matches!(need, Need::StepResult) {
-                    evictable.push(Evictable { used, dead: dead(Thing::Layer(id), size, Why::OverBudget { used }) });
+                    let (used, height) = (since_used, uses.heights.get(&id).copied().unwrap_or(0));
+                    let dead = dead(Thing::Layer(id), size, Why::OverBudget { used });
+                    evictable.push(Evictable { used, height, dead });
                 }
             }
         }
@@ -131,6 +137,50 @@ pub(super) fn survey(store: &Store, references: &dyn References, policy: &Policy
     Ok(survey)
 }
 
+/// When layers were used, and on how many they stand.
+///
+/// A step result without the layers that its step stood on is worth nothing, and these would be taken back with it. So a layer counts as used when
+/// any result on top of it was, and of several that were used at once the uppermost goes first.
+#[derive(Default)]
+struct Uses {
+    last: HashMap<LayerId, i64>,
+    heights: HashMap<LayerId, usize>,
+}
+
+impl Uses {
+    fn of(store: &Store, layers: &[Layer]) -> Result<Self> {
+        let rows: Vec<(Vec<u8>, String)> = store.query(|db| {
+            db.prepare("SELECT parent, result FROM runs")?.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
+        })?;
+        let mut runs: Vec<(LayerId, Vec<LayerId>)> = Vec::with_capacity(rows.len());
+        for (parent, result) in rows {
+            let below = parent.as_chunks().0.iter().map(|id| LayerId::from_bytes(*id)).collect();
+            runs.extend(layer_of(&result).map(|layer| (layer, below)));
+        }
+        // From the top down, so that what one passes on is known when the next one does.
+        runs.sort_by_key(|(_, below)| std::cmp::Reverse(below.len()));
+        let mut uses = Self { last: layers.iter().map(|layer| (layer.id, layer.used)).collect(), ..Self::default() };
+        for (layer, below) in &runs {
+            let height = uses.heights.entry(*layer).or_default();
+            *height = below.len().max(*height);
+        }
+        // A result that was reused on other layers may pass on to higher ones: until nothing changes.
+        let mut is_changed = true;
+        while is_changed {
+            is_changed = false;
+            for (layer, below) in &runs {
+                let Some(time) = uses.last.get(layer).copied() else { continue };
+                for id in below {
+                    if let Some(known) = uses.last.get_mut(id).filter(|known| **known < time) {
+                        (*known, is_changed) = (time, true);
+                    }
+                }
+            }
+        }
+        Ok(uses)
+    }
+}
+
 /// Takes what was used longest ago until the rest fits.
 fn evict(
     budget: u64,
@@ -142,8 +192,8 @@ fn evict(
     verdict: &mut Verdict,
 ) {
     let mut total: u64 = survey.kept.values().map(|amount| amount.bytes).sum();
-    evictable.sort_by_key(|item| item.used);
-    for Evictable { used, dead } in evictable {
+    evictable.sort_by_key(|item| (item.used, std::cmp::Reverse(item.height)));
+    for Evictable { used, dead, .. } in evictable {
         if total <= budget {
             break;
         }
@@ -286,7 +336,7 @@ fn mounts(store: &Store, unused: Option<i64>, survey: &mut Survey, evictable: &m
         }
         survey.kept.entry(Need::CacheMount).or_default().add(bytes);
         if used < now() - MOUNT_REST {
-            evictable.push(Evictable { used, dead: dead(Why::OverBudget { used }) });
+            evictable.push(Evictable { used, height: 0, dead: dead(Why::OverBudget { used }) });
         }
     }
     Ok(())

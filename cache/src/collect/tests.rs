@@ -196,6 +196,26 @@ fn a_reference_made_to_a_blob_in_quarantine_brings_it_back() {
 }
 
 #[test]
+fn a_blob_that_was_pushed_anew_outlives_its_damaged_copy_in_quarantine() {
+    let lab = Lab::new();
+    let store = lab.store();
+    let blob = store.blobs().put(b"garbage").unwrap();
+    let slow = Policy { quarantine: DAY, ..NOW };
+    lab.collect(&slow);
+    std::fs::write(store.blobs().quarantined(&blob), b"damaged").unwrap();
+    let mut anew = store.blobs().writer().unwrap();
+    std::io::Write::write_all(&mut anew, b"garbage").unwrap();
+    anew.commit(None).unwrap();
+    drop(store);
+    lab.known.blobs.lock().unwrap().insert(blob);
+    lab.collect(&slow);
+    assert_eq!(lab.store().blobs().read(&blob).unwrap(), b"garbage");
+    assert_eq!(lab.collect(&NOW).waiting, Amount::default());
+    assert_eq!(lab.store().blobs().read(&blob).unwrap(), b"garbage");
+    assert_eq!(std::fs::read_dir(lab.home.path().join("quarantine")).unwrap().count(), 0);
+}
+
+#[test]
 fn quarantine_lasts_as_long_as_it_is_told_to() {
     let lab = Lab::new();
     let blob = lab.store().blobs().put(b"garbage").unwrap();
@@ -230,6 +250,39 @@ fn a_store_above_its_budget_loses_what_was_used_longest_ago() {
     let store = lab.store();
     assert_eq!(steps.iter().map(|(key, _)| is_found(&store, key)).collect::<Vec<_>>(), [false, true, true]);
     assert_eq!(store.blobs().size(&blob).unwrap(), None);
+}
+
+#[test]
+fn of_steps_that_stand_on_each_other_the_last_goes_first_and_what_goes_stays_gone() {
+    let lab = Lab::new();
+    let store = lab.store();
+    let base = step(&store, "base.txt").1;
+    let upon = |text: &str, parent: LayerId| {
+        let tree = store.tree(&[parent]).unwrap();
+        let pending = store.begin_layer(&tree).unwrap();
+        std::fs::write(pending.upper().join(text), text).unwrap();
+        let layer = store.commit_layer(pending, &tree).unwrap().unwrap();
+        let set = PathSet::new([Observation { path: TreePath::root().join(b"x"), asked: Asked::Exists }]);
+        let result = StepResult { layer: Some(layer), created: 1, ..StepResult::default() };
+        let key = StepKey::of(text.as_bytes());
+        store.record(&key, &tree, &set, &result).unwrap();
+        layer
+    };
+    let (old, new) = (upon("old.txt", base), upon("new.txt", base));
+    // What steps stand on was looked at before them.
+    for (layer, days) in [(&base, 9), (&old, 8), (&new, 7)] {
+        used(&store, layer, DAY * days);
+    }
+    drop(store);
+    let collected = lab.collect(&Policy { max_used_space: Some(15), ..NOW });
+    assert_eq!(collected.survey.dead.iter().map(|dead| dead.thing.clone()).collect::<Vec<_>>(), [Thing::Layer(old)]);
+    assert_eq!((collected.freed.count, collected.waiting.count), (1, 0));
+    let collected = lab.collect(&Policy { unused_for: Some(8 * DAY), ..NOW });
+    assert_eq!((collected.survey.dead.len(), collected.waiting.count), (0, 0), "what is used stands on it");
+    let collected = lab.collect(&Policy { max_used_space: Some(8), ..NOW });
+    assert_eq!(collected.survey.dead.iter().map(|dead| dead.thing.clone()).collect::<Vec<_>>(), [Thing::Layer(new)]);
+    assert!(lab.store().has_layer(&base).unwrap());
+    assert_eq!(lab.collect(&Policy { max_used_space: Some(0), ..NOW }).freed.count, 1);
 }
 
 #[test]

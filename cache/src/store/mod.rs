@@ -87,7 +87,9 @@ pub(crate) fn now() -> i64 {
 #[derive(Debug)]
 pub struct Store {
     home: PathBuf,
+    /// Writes. A transaction that waits for the disk keeps nobody from reading: that has a connection of its own, and sees what was committed.
     db: Mutex<Connection>,
+    reader: Mutex<Connection>,
     blobs: BlobStore,
     overlay: Overlay,
     boot: String,
@@ -128,6 +130,7 @@ impl Store {
         let overlay = Overlay::detect();
         let store = Self {
             db: Mutex::new(open_database(home, overlay)?),
+            reader: Mutex::new(connect(home)?),
             blobs: BlobStore::open(home)?,
             overlay,
             // Where there is no boot id nothing is ever known to be of this boot, and everything is checked.
@@ -210,7 +213,7 @@ impl Store {
     }
 
     pub(crate) fn query<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        f(&self.database()).map_err(|e| database_error(&self.home, e))
+        f(&lock(&self.reader)).map_err(|e| database_error(&self.home, e))
     }
 
     pub(crate) fn transact<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
@@ -233,13 +236,9 @@ impl Store {
 impl Store {
     /// Another connection to the database, on disk with each commit.
     pub(crate) fn second_connection(&self) -> Result<Connection> {
-        let open = || {
-            let db = Connection::open(self.home.join("cache.db"))?;
-            db.busy_timeout(PATIENCE)?;
-            db.pragma_update(None, "synchronous", "FULL")?;
-            Ok(db)
-        };
-        open().map_err(|e| self.database_failed(e))
+        let db = connect(&self.home)?;
+        db.pragma_update(None, "synchronous", "FULL").map_err(|e| self.database_failed(e))?;
+        Ok(db)
     }
 
     pub(crate) fn database_failed(&self, source: rusqlite::Error) -> Error {
@@ -263,10 +262,16 @@ fn database_error(home: &Path, source: rusqlite::Error) -> Error {
     Error::Database { path: home.join("cache.db"), source }
 }
 
+fn connect(home: &Path) -> Result<Connection> {
+    let fail = |e| database_error(home, e);
+    let db = Connection::open(home.join("cache.db")).map_err(fail)?;
+    db.busy_timeout(PATIENCE).map_err(fail)?;
+    Ok(db)
+}
+
 fn open_database(home: &Path, overlay: Overlay) -> Result<Connection> {
     let fail = |e| database_error(home, e);
-    let mut db = Connection::open(home.join("cache.db")).map_err(fail)?;
-    db.busy_timeout(PATIENCE).map_err(fail)?;
+    let mut db = connect(home)?;
     let version = |db: &Connection| db.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0));
     let found = version(&db).map_err(fail)?;
     if found < VERSION {

@@ -36,7 +36,7 @@ impl History {
     /// # Errors
     /// The database fails.
     pub fn deployment(&self, instance: &InstanceName, sequence: DeploymentSeq) -> Result<Option<Deployment>> {
-        self.select_one("AND d.sequence = ?2", &[&instance.as_str(), &sequence.0])
+        deployment(&self.db, instance, sequence).map_err(self.failed())
     }
 
     /// What the instance runs: its newest deployment that succeeded.
@@ -131,6 +131,20 @@ fn select(db: &Connection, rest: &str, values: &[&dyn ToSql]) -> rusqlite::Resul
     db.prepare_cached(&format!("{SELECT} {rest}"))?.query_map(values, read_deployment)?.collect()
 }
 
+/// One deployment.
+pub(super) fn deployment(
+    db: &Connection,
+    instance: &InstanceName,
+    sequence: DeploymentSeq,
+) -> rusqlite::Result<Option<Deployment>> {
+    Ok(select(db, "AND d.sequence = ?2", &[&instance.as_str(), &sequence.0])?.pop())
+}
+
+/// All of them, the first one first.
+pub(super) fn every_deployment(db: &Connection, instance: &InstanceName) -> rusqlite::Result<Vec<Deployment>> {
+    select(db, "ORDER BY d.sequence", &[&instance.as_str()])
+}
+
 pub(super) fn current(db: &Connection, instance: &InstanceName) -> rusqlite::Result<Option<Deployment>> {
     let newest = "AND d.outcome = 'succeeded' ORDER BY d.sequence DESC LIMIT 1";
     Ok(select(db, newest, &[&instance.as_str()])?.pop())
@@ -193,6 +207,7 @@ fn read_deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
         version: column(row, "version")?,
         action: word(row, "action", Action::from_word)?,
         actor: row.get("actor")?,
+        origin: row.get::<_, Option<String>>("origin")?.is_some().then(|| json(row, "origin")).transpose()?,
         reason: row.get("reason")?,
         rollback_of: number("rollback_of")?,
         restores: number("restores")?,

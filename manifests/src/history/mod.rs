@@ -4,9 +4,12 @@
 //! are blobs of the store, written before the row that names them: a row never leads nowhere, a blob without a row is rubbish for GC.
 //! Several processes may have it open at once.
 
+mod audit;
 mod deployments;
 mod journal;
 mod lock;
+mod log;
+mod migrate;
 mod releases;
 mod roots;
 mod schema;
@@ -16,14 +19,17 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 use shiplap_cache::BlobStore;
 
+pub use audit::Audit;
 pub use deployments::Pending;
 pub(crate) use journal::{Entry, NewDeployment};
 pub use journal::{Recovered, Recovery};
 pub(crate) use lock::Lock;
+pub use log::{Head, Logged};
 pub use releases::ReleaseRow;
 pub(crate) use releases::read_manifest;
 pub use roots::Releases;
 
+use crate::log::Origin;
 use crate::names::InstanceName;
 use crate::{Error, Result};
 
@@ -34,6 +40,8 @@ pub struct History {
     locks: PathBuf,
     db: Connection,
     blobs: BlobStore,
+    /// Where the commands are run from.
+    origin: Option<Origin>,
 }
 
 impl History {
@@ -47,7 +55,7 @@ impl History {
         let path = folder.join("history.db");
         // No instance is called so: a name begins with a letter or digit.
         let db = schema::open(&path, &locks.join(".history"))?;
-        Ok(Self { path, locks, db, blobs })
+        Ok(Self { path, locks, db, blobs, origin: None })
     }
 
     /// Where the database is.

@@ -7,8 +7,9 @@ use serde::Serialize;
 use shiplap_cache::{BlobStore, Digest};
 use shiplap_registry::tag::ReleaseTag;
 
-use super::{History, column};
+use super::{History, column, log};
 use crate::git::Commit;
+use crate::log::{LogEvent, ReleaseEvent};
 use crate::names::InstanceName;
 use crate::release::{Release, ReleaseSeq, StoredRelease};
 use crate::{Error, Result};
@@ -42,6 +43,35 @@ impl ReleaseRow {
             commit: column(row, "git_commit")?,
             created: column(row, "created")?,
         })
+    }
+}
+
+impl From<&ReleaseEvent> for ReleaseRow {
+    fn from(event: &ReleaseEvent) -> Self {
+        Self {
+            sequence: event.sequence,
+            version: event.version.clone(),
+            tag: event.tag.clone(),
+            digest: event.digest,
+            commit: event.commit.clone(),
+            created: event.created,
+        }
+    }
+}
+
+/// Who made it and from where are not in a row.
+impl From<&ReleaseRow> for ReleaseEvent {
+    fn from(row: &ReleaseRow) -> Self {
+        Self {
+            sequence: row.sequence,
+            version: row.version.clone(),
+            tag: row.tag.clone(),
+            digest: row.digest,
+            commit: row.commit.clone(),
+            created: row.created,
+            creator: None,
+            origin: None,
+        }
     }
 }
 
@@ -161,11 +191,23 @@ impl History {
         make: impl FnOnce(Option<ReleaseRow>, Option<ReleaseRow>) -> Result<Option<StoredRelease>>,
     ) -> Result<Option<StoredRelease>> {
         let failed = self.failed();
+        let origin = self.origin.clone();
         let tx = self.transaction()?;
         let existing = find(&tx, instance, version).map_err(&failed)?;
         let newest = newest(&tx, instance).map_err(&failed)?;
         let Some(stored) = make(existing, newest)? else { return Ok(None) };
         let release = &stored.release;
+        let event = ReleaseEvent {
+            sequence: release.sequence,
+            version: release.version.clone(),
+            tag: release.tag.clone(),
+            digest: stored.digest,
+            commit: release.git.commit.clone(),
+            created: release.created,
+            creator: Some(release.creator.clone()),
+            origin,
+        };
+        log::append(&tx, instance, LogEvent::Release(event)).map_err(&failed)?;
         tx.execute(
             "INSERT INTO releases (instance, sequence, version, tag, digest, git_commit, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
@@ -201,6 +243,12 @@ pub(crate) fn read_manifest(blobs: &BlobStore, instance: &InstanceName, row: &Re
         return Err(Error::Damaged { instance: instance.clone(), what });
     }
     Ok(release)
+}
+
+/// All of them, the first one first.
+pub(super) fn every_release(db: &Connection, instance: &InstanceName) -> rusqlite::Result<Vec<ReleaseRow>> {
+    let sql = format!("SELECT {COLUMNS} FROM releases WHERE instance = ?1 ORDER BY sequence");
+    db.prepare_cached(&sql)?.query_map([instance.as_str()], ReleaseRow::read)?.collect()
 }
 
 fn newest(db: &Connection, instance: &InstanceName) -> rusqlite::Result<Option<ReleaseRow>> {

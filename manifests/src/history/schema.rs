@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use super::migrate;
 use crate::{Error, Result};
 
 /// The version of the tables, in SQLite's `user_version`.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// "SHIP": the kind of file, in SQLite's `application_id`.
 const APPLICATION: i64 = 0x5348_4950;
@@ -84,9 +85,52 @@ CREATE TRIGGER ended_deployments_do_not_change BEFORE UPDATE ON deployments WHEN
 BEGIN SELECT RAISE(ABORT, 'a deployment that ended never changes'); END;
 ";
 
-/// Opens the database, and makes its tables if it is new.
+/// What version 2 has beside the tables of version 1. A row and its entry of the log come together, whoever writes: an older program that had the file
+/// open when a newer one changed it is stopped here.
+pub(super) const LOG: &str = "
+CREATE TABLE log (
+    instance TEXT NOT NULL,
+    position INTEGER NOT NULL CHECK (position > 0),
+    kind     TEXT NOT NULL CHECK (kind IN ('release', 'deployment')),
+    sequence INTEGER NOT NULL,
+    hash     TEXT NOT NULL,
+    record   TEXT NOT NULL,
+    PRIMARY KEY (instance, position),
+    UNIQUE (instance, kind, sequence)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER the_log_stays BEFORE DELETE ON log
+BEGIN SELECT RAISE(ABORT, 'an entry of the log is never removed'); END;
+
+CREATE TRIGGER the_log_does_not_change BEFORE UPDATE ON log
+BEGIN SELECT RAISE(ABORT, 'an entry of the log never changes'); END;
+
+CREATE TRIGGER releases_are_logged BEFORE INSERT ON releases
+WHEN NOT EXISTS (SELECT 1 FROM log WHERE instance = NEW.instance AND kind = 'release' AND sequence = NEW.sequence)
+BEGIN SELECT RAISE(ABORT, 'a release is not in the log: use a newer shiplap'); END;
+
+CREATE TRIGGER new_deployments_are_logged BEFORE INSERT ON deployments
+WHEN NEW.outcome <> 'pending'
+    AND NOT EXISTS (SELECT 1 FROM log WHERE instance = NEW.instance AND kind = 'deployment' AND sequence = NEW.sequence)
+BEGIN SELECT RAISE(ABORT, 'a deployment is not in the log: use a newer shiplap'); END;
+
+CREATE TRIGGER ended_deployments_are_logged BEFORE UPDATE ON deployments
+WHEN NEW.outcome <> 'pending'
+    AND NOT EXISTS (SELECT 1 FROM log WHERE instance = NEW.instance AND kind = 'deployment' AND sequence = NEW.sequence)
+BEGIN SELECT RAISE(ABORT, 'a deployment is not in the log: use a newer shiplap'); END;
+";
+
+/// What is in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Version1,
+    Ours,
+}
+
+/// Opens the database, and makes its tables if it is new. One of an older version becomes one of this.
 ///
-/// Everyone looks under a shared lock on `gate`, and one at a time makes it new under an exclusive one: SQLite does not wait for others
+/// Everyone looks under a shared lock on `gate`, and one at a time makes it new or changes it under an exclusive one: SQLite does not wait for others
 /// when it switches to WAL, it fails.
 pub(super) fn open(path: &Path, gate: &Path) -> Result<Connection> {
     let failed = |source| Error::Database { path: path.to_owned(), source };
@@ -97,14 +141,22 @@ pub(super) fn open(path: &Path, gate: &Path) -> Result<Connection> {
     let mut db = Connection::open_with_flags(path, flags).map_err(failed)?;
     db.busy_timeout(PATIENCE).map_err(failed)?;
     // Looked at before anything is set, which would write.
-    if is_new(&db, path)? {
+    if look(&db, path)? != Found::Ours {
         lock.unlock().and_then(|()| lock.lock()).map_err(gate_failed)?;
-        // Another process may have made it meanwhile.
-        if is_new(&db, path)? {
+        // Another process may have done it meanwhile.
+        let found = look(&db, path)?;
+        if found == Found::Nothing {
             db.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        }
+        if found != Found::Ours {
+            // What is changed must be on disk before a command says so.
+            db.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
             let tx = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-            tx.execute_batch(TABLES).map_err(failed)?;
-            tx.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
+            if found == Found::Nothing {
+                tx.execute_batch(TABLES).map_err(failed)?;
+                tx.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
+            }
+            migrate::to_version_2(&tx).map_err(failed)?;
             tx.pragma_update(None, "user_version", VERSION).map_err(failed)?;
             tx.commit().map_err(failed)?;
         }
@@ -116,8 +168,8 @@ pub(super) fn open(path: &Path, gate: &Path) -> Result<Connection> {
     Ok(db)
 }
 
-/// Whether the database is new. One of something else or of a newer Shiplap is an error.
-fn is_new(db: &Connection, path: &Path) -> Result<bool> {
+/// What is in the database. One of something else or of a newer Shiplap is an error.
+fn look(db: &Connection, path: &Path) -> Result<Found> {
     let read = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => Error::NotAHistory(path.to_owned()),
@@ -125,14 +177,15 @@ fn is_new(db: &Connection, path: &Path) -> Result<bool> {
     };
     let (application, version) = (read("application_id").map_err(failed)?, read("user_version").map_err(failed)?);
     match (application, version) {
-        (APPLICATION, VERSION) => Ok(false),
+        (APPLICATION, VERSION) => Ok(Found::Ours),
+        (APPLICATION, 1) => Ok(Found::Version1),
         (APPLICATION, found) if found > VERSION => {
             Err(Error::NewerHistory { path: path.to_owned(), found, known: VERSION })
         }
         (0, 0) => {
             let tables =
                 db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0)).map_err(failed)?;
-            if tables == 0 { Ok(true) } else { Err(Error::NotAHistory(path.to_owned())) }
+            if tables == 0 { Ok(Found::Nothing) } else { Err(Error::NotAHistory(path.to_owned())) }
         }
         _ => Err(Error::NotAHistory(path.to_owned())),
     }

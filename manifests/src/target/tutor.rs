@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use super::compose::{Override, images};
 use super::file::{At, FileChange};
 use super::{Change, State, Target, TargetError, image, yaml};
-use crate::config::{Instance, Pin, TutorTarget};
+use crate::config::{Git, Instance, Pin, TutorTarget};
 use crate::names::{ImageName, Repository};
 use crate::release::Release;
 use pins::Pins;
@@ -66,6 +66,7 @@ pub struct Tutor {
     services: BTreeMap<String, ImageName>,
     pin: Pin,
     overwrite: bool,
+    git: Git,
 }
 
 /// The override files of a project, each with what it may say.
@@ -87,6 +88,7 @@ impl Tutor {
             services: target.services.clone(),
             pin: target.pin,
             overwrite: target.overwrite,
+            git: target.git.clone(),
         }
     }
 
@@ -211,7 +213,7 @@ impl Target for Tutor {
         if !pins.is_empty() || self.pins().path.exists() {
             changes.push(self.pins().plan(pins)?);
         }
-        Ok(Change { target: self.name(), files: changes, wanted: self.wanted(release)? })
+        Ok(Change::of_files(self.name(), changes, self.wanted(release)?))
     }
 
     fn advice(&self, _release: &Release) -> Vec<String> {
@@ -231,6 +233,10 @@ impl Target for Tutor {
         let files = self.overrides().map(|files| [files.local, files.jobs, files.dev_jobs]);
         let files = files.into_iter().flatten().flat_map(|file| file.owned());
         files.chain(self.pins().owned()).collect()
+    }
+
+    fn git(&self) -> Git {
+        self.git.clone()
     }
 }
 
@@ -272,6 +278,7 @@ mod tests {
             services: BTreeMap::new(),
             pin: Pin::Digest,
             overwrite: false,
+            git: Git::default(),
         }
     }
 

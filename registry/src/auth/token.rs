@@ -11,7 +11,7 @@ use super::Login;
 const LIFE: u64 = 60;
 
 /// An answer of a token server is some kilobytes.
-const MAX_ANSWER: u64 = 1 << 20;
+const MAX_ANSWER: usize = 1 << 20;
 
 /// What a registry wants of who comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,15 +125,19 @@ pub(crate) async fn fetch(
         }
     };
     let asked = Instant::now();
-    let response = request.timeout(Duration::from_secs(60)).send().await?;
+    let mut response = request.timeout(Duration::from_secs(60)).send().await?;
     if !response.status().is_success() {
         return Err(NoToken::Status(response));
     }
-    if response.content_length().is_some_and(|length| length > MAX_ANSWER) {
-        return Err(NoToken::Odd("the token server's answer is too long".to_owned()));
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await? {
+        if body.len() + piece.len() > MAX_ANSWER {
+            return Err(NoToken::Odd("the token server's answer is too long".to_owned()));
+        }
+        body.extend_from_slice(&piece);
     }
     let odd = |_| NoToken::Odd("the token server's answer is not what it should be".to_owned());
-    let answer: Answer = serde_json::from_slice(&response.bytes().await?).map_err(|e| odd(e.to_string()))?;
+    let answer: Answer = serde_json::from_slice(&body).map_err(|e| odd(e.to_string()))?;
     let token = answer.token.filter(|t| !t.is_empty()).or(answer.access_token);
     let token = token.ok_or_else(|| NoToken::Odd("the token server sent no token".to_owned()))?;
     let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|e| odd(e.to_string()))?;
@@ -166,6 +170,25 @@ mod tests {
         for odd in [&[][..], &["Negotiate"], &["Bearer"], &["Bearer realm=\"\""], &["=,=\""]] {
             assert_eq!(challenge(odd), None, "{odd:?}");
         }
+    }
+
+    /// A server that sends without an end, and does not say how much.
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_not_read_to_it() {
+        crate::install_tls();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let realm = format!("http://{}/token", listener.local_addr().unwrap());
+        let endless = || async {
+            let pieces = std::iter::repeat_with(|| Ok::<_, std::io::Error>(bytes::Bytes::from(vec![b' '; 1 << 16])));
+            axum::body::Body::from_stream(futures::stream::iter(pieces))
+        };
+        let server = tokio::spawn(async move {
+            axum::serve(listener, axum::Router::new().route("/token", axum::routing::get(endless))).await
+        });
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let error = fetch(&http, (&realm, None), &[], &Login::Anonymous, true).await.unwrap_err();
+        server.abort();
+        assert!(matches!(&error, NoToken::Odd(why) if why.contains("too long")), "{error:?}");
     }
 
     #[tokio::test]

@@ -77,6 +77,20 @@ impl Client {
         }
         Ok(pushed)
     }
+
+    /// Sends what a repository lacks of a manifest that it should have, and the manifest by its digest; no tag is looked at. So a registry that
+    /// lost something is whole again.
+    ///
+    /// # Errors
+    /// As [`Client::push`].
+    pub async fn complete(&self, images: &Images, manifest: &Digest, repository: &Repository) -> Result<Pushed> {
+        images.check_whole(manifest, false)?;
+        let session = self.session(repository, Access::Push).await?;
+        let mut pushed = Pushed { digest: *manifest, sent: 0, present: 0, unchanged: false };
+        let top = session.parts_of(images, manifest, &mut pushed).await?;
+        session.place(&repository.with_digest(*manifest), &top).await?;
+        Ok(pushed)
+    }
 }
 
 impl Session {

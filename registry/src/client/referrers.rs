@@ -1,5 +1,7 @@
 //! What says something about an image: signatures, SBOMs, provenance (distribution-spec, *Listing Referrers* and *Referrers Tag Schema*).
 
+use std::time::Instant;
+
 use serde::Deserialize;
 use shiplap_cache::Digest;
 
@@ -76,10 +78,11 @@ impl Session {
     }
 
     /// Adds a manifest to the list under the fallback tag. Two clients that do so at once may lose the entry of one, so the list is read
-    /// back, and written again as long as ours is not in it.
+    /// back when everybody must have written who read it before we did ([`Session::patience`]), and written again as long as ours is not in it.
     pub(super) async fn note_referrer(&self, subject: &Digest, referrer: &Descriptor) -> Result<()> {
         let tag = self.fallback(subject)?;
         for _ in 0..ROUNDS {
+            let begin = Instant::now();
             let mut index = self.noted_referrers(subject).await?;
             if index.manifests.iter().any(|one| one.digest == referrer.digest) {
                 return Ok(());
@@ -88,6 +91,11 @@ impl Session {
             let bytes = serde_json::to_vec(&index).map_err(shiplap_cache::Error::from)?;
             let outgoing = Outgoing { digest: Digest::of(&bytes), bytes, document: Document::Index(index) };
             self.place(&tag, &outgoing).await?;
+            tokio::time::sleep(self.patience(begin)).await;
+            if self.noted_referrers(subject).await?.manifests.iter().any(|one| one.digest == referrer.digest) {
+                return Ok(());
+            }
+            // Not all at once again.
             tokio::time::sleep(self.options.backoff.mul_f64(fastrand::f64())).await;
         }
         let why = format!("others write the list {} at the same time", tag.familiar());

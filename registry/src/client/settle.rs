@@ -38,7 +38,7 @@ impl Session {
             }
             match self.put_manifest(target, manifest).await {
                 Ok(headers) if headers.contains_key(TAG_IS_KEPT) => break Duration::ZERO,
-                Ok(_) => break self.options.settle.max((begin.elapsed() * 3).min(MAX_WAIT)),
+                Ok(_) => break self.patience(begin),
                 Err(fault) => match self.taken_by(target, &fault).await {
                     Some(existing) if existing != manifest.digest => return Err(taken(existing)),
                     Some(_) => break Duration::ZERO,
@@ -51,6 +51,11 @@ impl Session {
             actual if actual == manifest.digest => Ok(()),
             actual => Err(taken(actual)),
         }
+    }
+
+    /// How long to wait before something is read back that we looked at first at `begin` and have written now: longer than others need between the two.
+    pub(super) fn patience(&self, begin: Instant) -> Duration {
+        self.options.settle.max((begin.elapsed() * 3).min(MAX_WAIT))
     }
 
     /// What a tag stands for, when a registry has refused to move it.

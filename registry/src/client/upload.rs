@@ -86,7 +86,7 @@ impl Session {
             progress.event(present);
             return Ok(0);
         }
-        let body = Body::new(store.blobs().path(&blob.digest), blob, progress.clone());
+        let body = Body::new(store.blobs().clone(), blob, progress.clone());
         let (piece, upload, breaks, refuses_pieces, went_whole) = (PIECE, None, 0, false, false);
         let mut course = Course { blob, body, source, upload, piece, breaks, refuses_pieces, went_whole };
         let mut pauses = Pauses::new(&self.options);

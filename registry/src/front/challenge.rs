@@ -68,6 +68,12 @@ pub(super) fn elsewhere() -> Response {
     Fault::new(code::DENIED, message).into_response()
 }
 
+/// What is answered to a page of another site.
+pub(super) fn forged() -> Response {
+    let message = "a page of another site asks for this: only pages of the registry itself may change something";
+    Fault::new(code::DENIED, message).into_response()
+}
+
 fn unauthorized(message: &str, challenge: String) -> Response {
     let fault = Fault::new(code::UNAUTHORIZED, message).status(StatusCode::UNAUTHORIZED);
     fault.header(header::WWW_AUTHENTICATE, challenge).into_response()

@@ -41,6 +41,9 @@ pub(super) fn needs(method: &Method, route: &Route) -> Result<Vec<Scope>, Fault>
 /// The middleware.
 pub(super) async fn guard(State(front): State<Front>, mut request: Request, next: Next) -> Response {
     let trust = &front.0.trust;
+    if trust.is_forged(request.method(), request.uri(), request.headers()) {
+        return challenge::forged();
+    }
     let Some(auth) = &front.0.auth else {
         if !trust.is_asked_here(request.uri(), request.headers()) {
             return challenge::elsewhere();

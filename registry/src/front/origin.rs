@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::{Extensions, HeaderMap, Uri, header};
+use axum::http::{Extensions, HeaderMap, Method, Uri, header};
 
 /// The other end of a connection, which the listener knows.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +62,21 @@ impl Trust {
         name == "localhost"
             || name.ends_with(".localhost")
             || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+impl Trust {
+    /// Whether a page of another site makes a browser send this request, to change something with what the browser may: that it must not read the
+    /// answer does not keep it from asking (Fetch, *CORS protocol*). Clients of registries send no `Origin`.
+    pub fn is_forged(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
+        if matches!(*method, Method::GET | Method::HEAD) {
+            return false;
+        }
+        let Some(origin) = headers.get(header::ORIGIN) else { return false };
+        let site = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        let own = self.url.as_ref().and_then(|url| url.split_once("://"));
+        // Behind a proxy the scheme is not ours to know.
+        site.is_none_or(|(_, site)| host(uri, headers) != Some(site) && own.is_none_or(|(_, own)| own != site))
     }
 }
 

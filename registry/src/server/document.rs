@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use shiplap_cache::Digest;
 
-use crate::media::{DOCKER_INDEX, OCI_ARTIFACT, OCI_INDEX, OCI_MANIFEST, is_manifest};
+use crate::media::{DOCKER_INDEX, OCI_ARTIFACT, OCI_INDEX, OCI_MANIFEST, is_foreign, is_manifest};
 
 /// A manifest or index, as far as a registry must know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,11 +59,6 @@ impl RawDescriptor {
         };
         self.digest.parse().map_err(why)
     }
-
-    fn is_foreign(&self) -> bool {
-        self.media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
-            || self.media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
-    }
 }
 
 impl Document {
@@ -98,7 +93,7 @@ impl Document {
             // BuildKit's caches are indexes of layers: what is no manifest is a blob.
             if is_index && is_manifest(&part.media_type) {
                 manifests.push(digest);
-            } else if part.is_foreign() {
+            } else if is_foreign(&part.media_type) {
                 foreign.push((digest, part.size));
             } else {
                 blobs.push((digest, part.size));

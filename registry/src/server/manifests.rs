@@ -40,7 +40,12 @@ pub(super) async fn get(server: Server, name: Name, target: Target, headers: Hea
                     _ => return Err(unknown(&name, &digest)),
                 },
             };
-            Ok((digest, media_type, inner.images.store().blobs().read(&digest)?))
+            match inner.images.store().blobs().read(&digest) {
+                Ok(bytes) => Ok((digest, media_type, bytes)),
+                // It was damaged and put away: who hears that it is not there pushes it again.
+                Err(shiplap_cache::Error::MissingBlob(_)) => Err(unknown(&name, &digest)),
+                Err(e) => Err(e.into()),
+            }
         })
         .await?;
     let mut response = if send::has(&headers, &format!("\"{digest}\"")) {
@@ -249,11 +254,12 @@ impl Inner {
 
     fn delete_tag(&self, name: &Name, tag: &Tag) -> Result<(), Fault> {
         let store = self.images.store();
-        let is_served = store.served_tag(name.as_str(), tag.as_str())?.is_some();
-        if is_served && self.is_kept(name, tag) {
-            return Err(kept(&format!("{name}:{tag}"), tag.as_str()));
-        }
-        if store.unserve_tag(name.as_str(), tag.as_str())? {
+        if self.is_kept(name, tag) {
+            // It is only looked at: a tag that somebody makes at this moment stays too.
+            if store.served_tag(name.as_str(), tag.as_str())?.is_some() {
+                return Err(kept(&format!("{name}:{tag}"), tag.as_str()));
+            }
+        } else if store.unserve_tag(name.as_str(), tag.as_str())? {
             return Ok(());
         }
         match released::tag(&self.images, name, tag)? {

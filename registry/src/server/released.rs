@@ -110,9 +110,13 @@ impl Walk {
             *self = Self::default();
         }
         for (root, tag) in roots {
-            if self.roots.insert(root, tag).is_none() {
-                self.walk(images, root, root)?;
+            if !self.roots.contains_key(&root) {
+                // One that is not whole is walked again by whoever asks: a pull or a push may have brought what it lacks.
+                if !self.walk(images, root, root)? {
+                    continue;
+                }
             }
+            self.roots.insert(root, tag);
         }
         let attached = images.store().names_after(REFERRERS, "")?;
         let mut is_done = false;
@@ -133,8 +137,9 @@ impl Walk {
         Ok(())
     }
 
-    fn walk(&mut self, images: &Images, root: Digest, start: Digest) -> Result<()> {
-        let (mut open, mut seen) = (vec![start], HashSet::new());
+    /// Notes what a manifest leads to. Says whether all manifests on the way could be read.
+    fn walk(&mut self, images: &Images, root: Digest, start: Digest) -> Result<bool> {
+        let (mut open, mut seen, mut is_whole) = (vec![start], HashSet::new(), true);
         while let Some(manifest) = open.pop() {
             if !seen.insert(manifest) {
                 continue;
@@ -144,6 +149,7 @@ impl Walk {
                 // Of an image that is not whole the rest is served.
                 Err(e @ (shiplap_cache::Error::MissingBlob(_) | shiplap_cache::Error::WrongDigest { .. })) => {
                     tracing::warn!(%manifest, error = %e, "a released manifest cannot be read");
+                    is_whole = false;
                     continue;
                 }
                 Err(e) => return Err(e.into()),
@@ -161,7 +167,7 @@ impl Walk {
             self.parts.insert(manifest, Part { root, kind: Kind::Manifest(document.media_type) });
             open.extend(document.manifests);
         }
-        Ok(())
+        Ok(is_whole)
     }
 }
 

@@ -9,6 +9,7 @@ mod folder;
 mod front;
 mod fuzz;
 mod indices;
+mod looking;
 mod odd;
 mod packing;
 mod peers;

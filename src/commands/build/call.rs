@@ -87,7 +87,7 @@ impl Call {
         let place = DockerfilePlace::of(&request);
         let name = shown(&request.dockerfile);
         let images = app.images()?;
-        let checked = app.builder(&images).check(request, app.progress.watch(None)).await;
+        let checked = app.builder(&images)?.check(request, app.progress.watch(None)).await;
         let checked = checked.map_err(|error| place.show(app, error))?;
         app.progress.finish();
         for (image, why) in &checked.unknown {

@@ -80,7 +80,7 @@ fn github(text: &str) -> String {
 impl Place {
     /// The build of what is there.
     pub async fn request(&self, app: &App, images: &Images, flags: &Flags) -> Result<Request> {
-        let fetch = Fetch { builder: app.builder(images), watch: app.progress.watch(None) };
+        let fetch = Fetch { builder: app.builder(images)?, watch: app.progress.watch(None) };
         let file = flags.file.as_deref();
         let elsewhere = match file {
             Some(file) => self.dockerfile_elsewhere(&fetch, file).await?,

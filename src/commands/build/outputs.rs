@@ -60,6 +60,12 @@ impl OutputFlags {
             ("--annotation", !self.annotation.is_empty()),
         ]
     }
+
+    /// The flag that can be about one image only, if one was given.
+    pub fn of_one_image(&self) -> Option<&'static str> {
+        let files = [("--iidfile", &self.iidfile), ("--metadata-file", &self.metadata_file)];
+        files.into_iter().find(|(_, file)| file.is_some()).map(|(flag, _)| flag)
+    }
 }
 
 /// What becomes of one image, worked out before it is built.

@@ -8,7 +8,7 @@ use shiplap_manifests::names::ImageName;
 
 use super::Args;
 use crate::app::App;
-use crate::commands::build::{build, requests};
+use crate::commands::build::{What, build, requests};
 use crate::failure::{Failure, Kind, Result};
 use crate::output;
 
@@ -27,7 +27,7 @@ struct Judged {
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let images = app.images()?;
     let mut judged = Vec::new();
-    for (image, request) in requests(app, &images, args.what.as_deref(), &args.flags).await? {
+    for (image, request) in requests(app, &images, What::of(app, args.what.as_deref())?, &args.flags).await? {
         let request = Request { verify: args.sample.unwrap_or(usize::MAX), ..request };
         let built = build(app, &images, request, image.as_ref().map(ImageName::as_str)).await?;
         for (info, verdict) in built.verdicts {

@@ -48,6 +48,22 @@ async fn of_fifty_who_race_for_one_tag_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_never_moves_is_not_deleted_while_it_is_made() {
+    let lab = Lab::start().await;
+    let image = lab.image("a", "one").await;
+    for n in 0..20 {
+        let tag = format!("1.{n}.0-g3f2c1ab09d4e");
+        let path = format!("/v2/a/manifests/{tag}");
+        let (made, deleted) = tokio::join!(lab.put("a", &tag, &image), join_all((0..8).map(|_| lab.delete(&path))));
+        made.is(201);
+        for answer in deleted {
+            assert!(matches!(answer.status.as_u16(), 403 | 404), "{answer:?}");
+        }
+        lab.get(&path).await.is(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_servers_over_one_store_let_one_win() {
     let one = Lab::start().await;
     let two = Lab::over(one.dir.clone(), ServerOptions::default()).await;

@@ -2,6 +2,7 @@
 
 mod bad_requests;
 mod clients;
+mod collected;
 mod concurrent;
 mod discovery;
 mod immutable;

@@ -108,3 +108,17 @@ async fn an_index_comes_with_what_is_in_it() {
         lab.get(&format!("/v2/a/manifests/{}", child["digest"].as_str().unwrap())).await.is(200);
     }
 }
+
+/// A client that is told so pushes it again; one that is told of a failure gives up.
+#[tokio::test]
+async fn a_manifest_that_was_put_away_is_unknown_until_it_is_pushed_again() {
+    let lab = Lab::start().await;
+    let image = lab.image("a", "one").await;
+    lab.put("a", "v1", &image).await.is(201);
+    std::fs::remove_file(lab.images.store().blobs().path(&digest(&image))).unwrap();
+    for reference in ["v1".to_owned(), digest(&image).to_string()] {
+        lab.get(&format!("/v2/a/manifests/{reference}")).await.fails(404, "MANIFEST_UNKNOWN");
+    }
+    lab.put("a", "v1", &image).await.is(201);
+    lab.get("/v2/a/manifests/v1").await.is(200);
+}

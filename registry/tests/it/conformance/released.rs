@@ -106,6 +106,19 @@ async fn a_damaged_release_does_not_hide_the_others() {
 }
 
 #[tokio::test]
+async fn a_release_whose_manifest_was_away_is_served_when_it_is_back() {
+    let lab = Lab::start().await;
+    let one = release(&lab.images, "campus/openedx", RELEASE, "one");
+    let blobs = lab.images.store().blobs();
+    std::fs::remove_file(blobs.path(&digest(&one))).unwrap();
+    let layer = format!("/v2/campus/openedx/blobs/{}", layer(&one));
+    lab.get(&layer).await.fails(404, "BLOB_UNKNOWN");
+    blobs.put(one.to_string().as_bytes()).unwrap();
+    lab.get(&layer).await.is(200);
+    lab.get(&format!("/v2/campus/openedx/manifests/{RELEASE}")).await.is(200);
+}
+
+#[tokio::test]
 async fn a_tag_that_a_client_pushed_is_not_released_over() {
     let lab = Lab::start().await;
     let pushed = lab.push("campus/openedx", RELEASE, "one").await;

@@ -44,6 +44,22 @@ async fn without_login_it_answers_to_names_of_this_machine_alone() {
     assert_eq!(status(lab.get("/v2/").header("host", "evil.example")).await, 403);
 }
 
+/// A browser sends a form or a `fetch` to 127.0.0.1 for any page, with the password that it knows; only the answer is kept from the page.
+#[tokio::test]
+async fn a_page_of_another_site_changes_nothing() {
+    for lab in [open().await, closed("").await] {
+        let own = format!("http://{}", lab.address);
+        for (origin, expected) in
+            [("http://evil.example", 403), ("http://localhost:3000", 403), ("null", 403), (own.as_str(), 201)]
+        {
+            let push = lab.push("a/b", b"x").basic_auth(ADA.0, Some(ADA.1)).header("origin", origin);
+            assert_eq!(status(push).await, expected, "{origin}");
+        }
+        let read = lab.get("/v2/").basic_auth(ADA.0, Some(ADA.1)).header("origin", "http://evil.example");
+        assert_eq!(status(read).await, 200);
+    }
+}
+
 #[tokio::test]
 async fn who_says_nothing_is_told_where_to_get_a_token_and_for_what() {
     let lab = closed("").await;
