@@ -38,6 +38,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     match &cli.command {
         Command::Completions(args) => return commands::completions::run(args),
         Command::Doctor(args) => return commands::doctor::run(&cli.global, args),
+        // Tutor asks who runs it, and in a user namespace that would be root.
+        Command::Init(args) => return commands::init::run(&cli.global, args),
+        Command::Tutor(args) => return commands::tutor::run(&cli.global, args),
         _ => {}
     }
     let kind = cli.progress()?;
@@ -98,7 +101,6 @@ async fn gone(docker: Option<&Docker>) {
 impl App {
     async fn command(&self, command: &Command) -> Result<ExitCode> {
         match command {
-            Command::Init(args) => commands::init::run(self, args),
             Command::Build(args) => commands::build::run(self, args).await,
             Command::Plan(args) => commands::plan::run(self, args).await,
             Command::Why(args) => commands::why::run(self, args).await,
@@ -126,7 +128,9 @@ impl App {
             Command::Pull(args) => commands::pull::run(self, args).await,
             Command::Serve(args) => commands::serve::run(self, args).await,
             Command::Copy(args) => commands::copy::run(self, args).await,
-            Command::Doctor(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),
+            Command::Doctor(_) | Command::Completions(_) | Command::Init(_) | Command::Tutor(_) => {
+                Ok(ExitCode::SUCCESS)
+            }
         }
     }
 

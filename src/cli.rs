@@ -94,6 +94,7 @@ pub enum Command {
     Status(commands::status::Args),
     Log(commands::log::Args),
     Tags(commands::tags::Args),
+    Tutor(commands::tutor::Args),
     Images(commands::images::Args),
     Import(commands::import::Args),
     Export(commands::export::Args),

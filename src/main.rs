@@ -20,6 +20,7 @@ mod shared;
 mod subject;
 mod supply;
 mod table;
+mod tutor;
 mod warnings;
 
 use std::process::ExitCode;

@@ -1,15 +1,24 @@
 //! `shiplap init`
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+mod found;
+mod text;
 
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::json;
 use shiplap_manifests::config::FILE_NAME;
 
-use crate::app::App;
+use crate::cli::Global;
 use crate::failure::{Failure, Kind, Result};
 use crate::output;
+use crate::tutor::{self, Tutor};
+use found::{Found, Project};
 
 /// Write a commented shiplap.toml for the Tutor project or the Dockerfiles found here
+///
+/// The installed Tutor is asked which images it builds, from what and with which arguments, so its plugins count. Without one, or with
+/// --no-tutor, the folders that it rendered are looked at.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The name of the instance [default: the name of this folder]
@@ -17,140 +26,96 @@ pub struct Args {
     /// The registry and path that repositories begin with, as in ghcr.io/campus
     #[arg(long, value_name = "PREFIX")]
     repository: Option<String>,
-    /// Print it instead of writing it
+    /// The root of the Tutor project [default: this folder if it is one, else what `tutor config printroot` says]
+    #[arg(long, value_name = "DIR")]
+    tutor_root: Option<PathBuf>,
+    /// The program `tutor` [default: the one in PATH]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_tutor")]
+    tutor: Option<PathBuf>,
+    /// Do not run Tutor
     #[arg(long)]
+    no_tutor: bool,
+    /// Print it instead of writing it
+    #[arg(long, visible_alias = "print")]
     stdout: bool,
 }
 
-/// A Dockerfile that was found.
-struct Found {
-    name: String,
-    context: PathBuf,
-}
-
-pub fn run(_: &App, args: &Args) -> Result<ExitCode> {
+pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let here = std::env::current_dir()
         .map_err(|e| Failure::new(Kind::Failed, format!("cannot tell the current folder: {e}")))?;
-    let name = args.instance.clone().unwrap_or_else(|| tidy(&here.file_name().unwrap_or_default().to_string_lossy()));
-    let tutor = tutor_root(&here);
-    let images = match &tutor {
-        Some(root) => tutor_images(root),
-        None => dockerfiles(&here),
+    let name =
+        args.instance.clone().unwrap_or_else(|| found::tidy(&here.file_name().unwrap_or_default().to_string_lossy()));
+    let tutor = if args.no_tutor { None } else { Tutor::find(args.tutor.as_deref())? };
+    let found = match tutor_root(&here, args, tutor.as_ref())? {
+        Some(root) => Found::Tutor(Project::read(&root, tutor.as_ref())?),
+        None => Found::Dockerfiles(found::dockerfiles(&here)),
     };
-    if images.is_empty() {
-        let hint = "run `tutor config save` first, or begin in a folder that has a Dockerfile or folders with one";
+    if found.is_empty() {
+        let hint = "run `tutor config save` first, or begin in a folder that has a Dockerfile or folders with one; --tutor-root names a Tutor project";
         return Err(
             Failure::new(Kind::Missing, "there is neither a rendered Tutor project nor a Dockerfile here").hint(hint)
         );
     }
-    let prefix = args.repository.clone().unwrap_or_else(|| name.clone());
-    let text = write(&name, &prefix, tutor.as_deref(), &images, &here);
+    let text = text::write(&name, args.repository.as_deref(), &found, &here);
     // What is written must be what the other commands read.
-    shiplap_manifests::Config::parse(Path::new(FILE_NAME), &text)?;
-    if args.stdout {
+    let config = shiplap_manifests::Config::parse(Path::new(FILE_NAME), &text)?;
+    let images: Vec<_> = config.instances.values().flat_map(|instance| instance.image.keys()).collect();
+    if args.stdout && !global.json {
         output::line(text.trim_end());
         return Ok(ExitCode::SUCCESS);
     }
     let path = here.join(FILE_NAME);
-    let failed = |e: std::io::Error| Failure::new(Kind::Failed, format!("cannot write {}: {e}", path.display()));
-    let mut file = shiplap_cache::durable::DurableFile::new_in(&here).map_err(failed)?;
-    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
-    if !file.for_people().and_then(|file| file.persist_new(&path)).map_err(failed)? {
-        return Err(Failure::new(Kind::Refused, format!("{} is there already", path.display()))
-            .hint("--stdout prints what would be written"));
+    if !args.stdout {
+        write(&here, &path, &text)?;
     }
-    output::line(&format!(
-        "wrote {FILE_NAME} with the instance `{name}`: {}",
-        images.iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(", ")
-    ));
+    if global.json {
+        let tutor = match &found {
+            Found::Tutor(project) => json!({ "root": project.root, "answer": project.answer }),
+            Found::Dockerfiles(_) => serde_json::Value::Null,
+        };
+        let file = if args.stdout { None } else { Some(&path) };
+        output::json(&json!({ "instance": name, "file": file, "images": images, "text": text, "tutor": tutor }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let names: Vec<_> = images.iter().map(|name| name.as_str()).collect();
+    output::line(&format!("wrote {FILE_NAME} with the instance `{name}`: {}", names.join(", ")));
+    if let Found::Tutor(Project { answer: None, .. }) = &found {
+        output::line(
+            "Tutor was not asked: build arguments, mounts and images of plugins that nothing was rendered for are not in it. --tutor names the program",
+        );
+    }
     output::line(&format!("next: shiplap build {name}"));
     Ok(ExitCode::SUCCESS)
 }
 
-/// A name as instances and images have them.
-fn tidy(name: &str) -> String {
-    let tidy: String = name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let tidy = tidy.trim_matches('-').to_owned();
-    if tidy.is_empty() { "site".to_owned() } else { tidy }
-}
-
-/// Tutor's own answer, else its variable, else this folder if it looks like one.
-fn tutor_root(here: &Path) -> Option<PathBuf> {
-    if here.join("config.yml").is_file() && here.join("env/build").is_dir() {
-        return Some(here.to_owned());
+fn write(here: &Path, path: &Path, text: &str) -> Result<()> {
+    let failed = |e: std::io::Error| Failure::new(Kind::Failed, format!("cannot write {}: {e}", path.display()));
+    let mut file = shiplap_cache::durable::DurableFile::new_in(here).map_err(failed)?;
+    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
+    if file.for_people().and_then(|file| file.persist_new(path)).map_err(failed)? {
+        return Ok(());
     }
-    let printed =
-        Command::new("tutor").args(["config", "printroot"]).stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let printed = printed
-        .ok()
-        .filter(|out| out.status.success())
-        .map(|out| PathBuf::from(String::from_utf8_lossy(&out.stdout).trim()));
-    let root = printed.or_else(|| std::env::var_os("TUTOR_ROOT").map(PathBuf::from))?;
-    root.join("env/build").is_dir().then_some(root)
+    Err(Failure::new(Kind::Refused, format!("{} is there already", path.display()))
+        .hint("--print shows what would be written"))
 }
 
-/// The images of a rendered Tutor project: those of Tutor itself and of its plugins.
-fn tutor_images(root: &Path) -> Vec<Found> {
-    let mut folders = vec![root.join("env/build")];
-    let plugins = std::fs::read_dir(root.join("env/plugins")).into_iter().flatten().flatten();
-    folders.extend(plugins.map(|plugin| plugin.path().join("build")));
-    let mut images: Vec<Found> = folders.iter().flat_map(|folder| below(folder)).collect();
-    // It sets owners of volumes and changes with Tutor alone.
-    images.retain(|image| image.name != "permissions");
-    images.sort_by_key(|image| (image.name != "openedx", image.name.clone()));
-    images
-}
-
-fn dockerfiles(here: &Path) -> Vec<Found> {
-    if here.join("Dockerfile").is_file() {
-        let name = tidy(&here.file_name().unwrap_or_default().to_string_lossy());
-        return vec![Found { name, context: here.to_owned() }];
-    }
-    let mut images = below(here);
-    images.sort_by(|a, b| a.name.cmp(&b.name));
-    images
-}
-
-fn below(folder: &Path) -> Vec<Found> {
-    let items = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let found = items.filter(|item| item.path().join("Dockerfile").is_file());
-    found.map(|item| Found { name: tidy(&item.file_name().to_string_lossy()), context: item.path() }).collect()
-}
-
-fn write(name: &str, prefix: &str, tutor: Option<&Path>, images: &[Found], here: &Path) -> String {
-    let place = |path: &Path| {
-        let relative =
-            path.strip_prefix(here).ok().filter(|p| !p.as_os_str().is_empty()).map(|p| p.display().to_string());
-        quote(&relative.unwrap_or_else(|| if path == here { ".".to_owned() } else { path.display().to_string() }))
-    };
-    let mut text = format!(
-        "# Shiplap: which images this site has, and where it is told of a release.\n\
-         # Paths are relative to this file. No secret belongs in it.\n\n[instance.{name}]\n"
-    );
-    if let Some(root) = tutor {
-        text.push_str(&format!("tutor-root = {}\n", place(root)));
-    }
-    for image in images {
-        text.push_str(&format!("\n[instance.{name}.image.{}]\ncontext = {}\n", image.name, place(&image.context)));
-        text.push_str(&format!("repository = {}\n", quote(&format!("{prefix}/{}", image.name))));
-        text.push_str("# target = \"production\"                 # the stage to build; the last one if left out\n");
-        text.push_str("# build-args = { NAME = \"value\" }\n");
-        text.push_str("# build-contexts = { edx-platform = \"../edx-platform\" }\n");
-        text.push_str("# secrets = { token = { env = \"TOKEN\" } }\n");
-    }
-    match tutor {
-        Some(_) => text.push_str("\n# `shiplap deploy` writes the release's tags into Tutor's config.yml and its digests beside it\n[[instance.NAME.deploy]]\nkind = \"tutor\"\n"),
-        None => {
-            let services: Vec<String> = images.iter().map(|image| format!("{0} = \"{0}\"", image.name)).collect();
-            text.push_str("\n# `shiplap deploy` writes the release's images into this file, beside docker-compose.yml\n[[instance.NAME.deploy]]\nkind = \"compose\"\n");
-            text.push_str(&format!("file = \"docker-compose.override.yml\"\nservices = {{ {} }}\n", services.join(", ")));
+/// The root of a rendered project, if there is one. One that was named must be.
+fn tutor_root(here: &Path, args: &Args, tutor: Option<&Tutor>) -> Result<Option<PathBuf>> {
+    let is_project = |root: &Path| root.join("config.yml").is_file() && root.join("env/build").is_dir();
+    if let Some(root) = &args.tutor_root {
+        let root = here.join(root);
+        if is_project(&root) {
+            return Ok(Some(root));
         }
+        let why = format!("{} is no rendered Tutor project: config.yml or env/build is missing", root.display());
+        let hint = format!("run `tutor --root {} config save` first", root.display());
+        return Err(Failure::new(Kind::Missing, why).hint(hint));
     }
-    text.push_str("\n# [build]\n# compression = \"gzip\"      # for engines before Docker 23\n# [release]\n# push = false               # default: push where the repository names a registry\n# [gc]                       # see `shiplap gc --help`\n# max-used-space = \"50GB\"\n# unused-for = \"30d\"\n");
-    text.replace("instance.NAME.", &format!("instance.{name}."))
-}
-
-fn quote(text: &str) -> String {
-    // JSON's strings are TOML's basic strings, as far as names and paths go.
-    serde_json::Value::from(text).to_string()
+    if is_project(here) {
+        return Ok(Some(here.to_owned()));
+    }
+    // Dockerfiles here are nearer than a project somewhere else, unless somebody says where it is.
+    let root = tutor::root(None, tutor).filter(|root| is_project(root));
+    let said = std::env::var_os("TUTOR_ROOT").is_some() || found::dockerfiles(here).is_empty();
+    Ok(root.filter(|_| said))
 }

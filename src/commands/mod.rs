@@ -27,6 +27,7 @@ pub mod serve;
 pub mod sign;
 pub mod status;
 pub mod tags;
+pub mod tutor;
 pub mod verify;
 pub mod verify_signature;
 pub mod why;

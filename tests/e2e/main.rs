@@ -8,8 +8,10 @@ mod edx;
 mod memory_disk;
 mod registry_server;
 mod site;
+mod tutor_site;
 
 mod add_from_elsewhere;
+mod ask_tutor;
 mod bad_input;
 mod build_an_image;
 mod check_a_dockerfile;
@@ -32,6 +34,7 @@ mod real_clients;
 mod release_and_roll_back;
 mod reproduce_an_image;
 mod reuse_a_step;
+mod run_a_tutor_site;
 mod run_ahead;
 mod run_many_instances;
 mod run_without_root;

@@ -25,7 +25,7 @@ pub(crate) use exec::{Call, Program};
 pub use file::FileChange;
 pub(crate) use file::{Edit, Side};
 pub use kustomize::Kustomize;
-pub use tutor::{Tutor, known_key};
+pub use tutor::{Tutor, enables_plugin, known_key, services_that_run};
 pub use values::Values;
 
 use crate::config::{Config, Deploy, Git, Instance, Pin};

@@ -26,6 +26,7 @@ use crate::names::{ImageName, Repository};
 use crate::release::Release;
 use pins::Pins;
 use services::Services;
+pub use services::services_that_run;
 
 /// The keys of `config.yml` that hold the images of Tutor and its own plugins (`DOCKER_IMAGE` in each plugin's defaults).
 const KEYS: [(&str, &str); 7] = [
@@ -41,6 +42,12 @@ const KEYS: [(&str, &str); 7] = [
 /// The key of `config.yml` that holds an image of that name, where Tutor or one of its own plugins has it.
 pub fn known_key(image: &str) -> Option<&'static str> {
     KEYS.iter().find(|(name, _)| *name == image).map(|(_, key)| *key)
+}
+
+/// Whether the text of a `config.yml` enables a plugin.
+pub fn enables_plugin(config: &str, plugin: &str) -> bool {
+    let plugins = yaml::parse(Path::new("config.yml"), config).ok().and_then(|mut config| config.remove("PLUGINS"));
+    plugins.as_ref().and_then(|names| names.as_array()).is_some_and(|names| names.iter().any(|name| name == plugin))
 }
 
 /// The first version of Tutor that reads `docker-compose.prod.override.yml`.
@@ -158,9 +165,7 @@ impl Tutor {
 
     /// Whether `config.yml` enables the plugin that reads the digests for the cluster.
     fn has_plugin(&self) -> bool {
-        let text = std::fs::read_to_string(self.config()).unwrap_or_default();
-        let plugins = yaml::parse(&self.config(), &text).ok().and_then(|mut config| config.remove("PLUGINS"));
-        plugins.as_ref().and_then(|p| p.as_array()).is_some_and(|p| p.iter().any(|name| name == PLUGIN))
+        std::fs::read_to_string(self.config()).is_ok_and(|text| enables_plugin(&text, PLUGIN))
     }
 }
 

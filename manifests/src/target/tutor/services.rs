@@ -79,6 +79,19 @@ impl Services {
     }
 }
 
+/// The services and jobs of `tutor local` that run just this image, in the project with that root.
+///
+/// # Errors
+/// A file that Tutor rendered cannot be read.
+pub fn services_that_run(root: &Path, image: &str) -> Result<Vec<String>, TargetError> {
+    let mut found = Vec::new();
+    for file in ["docker-compose.yml", "docker-compose.prod.yml", "docker-compose.jobs.yml"] {
+        let services = rendered(&root.join("env/local").join(file))?;
+        found.extend(services.into_iter().filter(|(_, found)| found.as_deref() == Some(image)).map(|(name, _)| name));
+    }
+    Ok(found)
+}
+
 /// The repository of an image's name: what is before tag and digest.
 fn repository_of(image: &str) -> &str {
     let name = image.split('@').next().unwrap_or_default();
