@@ -93,14 +93,16 @@ impl SubjectImage {
     pub fn read(&self, images: &Images) -> Result<Inspection> {
         inspect::read(images, self.id.as_ref(), self.digest.as_ref()).map_err(|error| match error {
             InspectError::Image(error) => {
+                use shiplap_cache::Error::{MissingBlob, MissingLayer};
+                use shiplap_registry::Error::{NoImage, Store};
+                let is_gone = matches!(error, NoImage(_) | Store(MissingBlob(_) | MissingLayer(_)));
                 let failure = Failure::from(error);
-                if failure.has_hint() {
-                    failure
-                } else {
-                    failure.hint(format!(
-                        "{} is read from its layers or its blobs, and these are not here: `shiplap pull` gets them",
+                match is_gone && !failure.has_hint() {
+                    true => failure.hint(format!(
+                        "neither the layers nor the blobs of {} are here: `shiplap pull` gets them",
                         self.name
-                    ))
+                    )),
+                    false => failure,
                 }
             }
             InspectError::Contents(ContentsError::Store(error)) => error.into(),

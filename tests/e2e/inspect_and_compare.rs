@@ -134,6 +134,10 @@ fn a_release_is_inspected_compared_and_still_known_when_only_its_blobs_are_left(
     assert_eq!(openedx(home, "campus@1.0.0"), before);
     assert_eq!(home.run(["--json", "diff", "campus", "1.0.0", "1.1.0"]).ok().out, diff);
     assert_eq!(fs::read_dir(home.store().join("layers")).unwrap().count(), 0, "nothing is unpacked");
+    // Without blobs too it says what is missing and what to do.
+    let digest = before["sizes"]["layers"][1]["digest"].as_str().unwrap();
+    fs::remove_file(home.store().join("blobs/sha256").join(digest.trim_start_matches("sha256:"))).unwrap();
+    home.run(["inspect", "campus@1.0.0", "--image", "openedx"]).ends_with(6).says(digest).says("shiplap pull");
 }
 
 #[test]
