@@ -25,7 +25,7 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed (a step, a disk, ...); 2 the command line or a file that you write is wrong;
 3 refused: it would break a promise (a tag exists, the tree is dirty, another deployment came first, ...);
 4 what was asked for is not there; 5 a registry or the network failed; 6 the store cannot be used;
-130 cancelled.
+7 the site is not well after a deploy (the message says whether it went back) or rollback; 130 cancelled.
 
 Begin with `shiplap init`, or `shiplap build .` where you would type `docker build .`.";
 

@@ -23,6 +23,7 @@ pub enum Kind {
     Missing = 4,
     Network = 5,
     Store = 6,
+    Unhealthy = 7,
     Cancelled = 130,
 }
 

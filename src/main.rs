@@ -6,6 +6,7 @@ mod commands;
 mod docker_config;
 mod explain;
 mod failure;
+mod health;
 mod names;
 mod output;
 mod plugin;

@@ -19,6 +19,7 @@ pub fn kind_of(error: &Error) -> Kind {
         Error::Image { problem: ImageProblem::Missing | ImageProblem::OtherDigest(_), .. } => Kind::Missing,
         Error::Image { problem: ImageProblem::NotSigned(_), .. } => Kind::Refused,
         Error::Image { problem: ImageProblem::Incomplete(_) | ImageProblem::Unknown(_), .. } => Kind::Store,
+        Error::Unhealthy { .. } => Kind::Unhealthy,
         Error::DirtyTree { .. }
         | Error::VersionTaken { .. }
         | Error::OtherImages { .. }

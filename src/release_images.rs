@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use shiplap_builder::build::{Built, NOISE, Refresh, Request};
 use shiplap_builder::dockerfile::BuildOptions;
 use shiplap_cache::Digest;
-use shiplap_manifests::config::{Config, Deploy, Image, Secret};
+use shiplap_manifests::config::{
+    ArgoCdTarget, Config, Deploy, HelmTarget, Image, KustomizeTarget, Secret, TerraformTarget,
+};
 use shiplap_manifests::images::{ImageCheck, ImageProblem};
 use shiplap_manifests::names::{ImageName, Reference};
 use shiplap_manifests::release::{ImageInputs, ReleaseImage};
@@ -66,6 +68,16 @@ pub fn owned_files(config: &Config) -> Vec<PathBuf> {
                         files.extend([root.join("config.yml"), root.join("env")]);
                     }
                 }
+                Deploy::Kustomize(KustomizeTarget { file, git, .. })
+                | Deploy::Helm(HelmTarget { file, git, .. })
+                | Deploy::Argocd(ArgoCdTarget { file, git, .. })
+                | Deploy::Terraform(TerraformTarget { file, git, .. }) => {
+                    // A deploy that commits leaves nothing behind.
+                    if !git.commits() {
+                        files.push(config.folder().join(file));
+                    }
+                }
+                Deploy::Exec(_) => {}
             }
         }
     }

@@ -3,6 +3,9 @@
 //! The file never holds a secret; it says in which variable or file one is.
 
 mod error;
+mod health;
+mod key_path;
+mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,6 +13,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, suggest};
+pub use health::Health;
+pub use key_path::{KeyPath, KeyPathError, Step};
+pub use targets::{
+    ArgoCdTarget, ExecTarget, Git, GitPush, HelmTarget, ImageParts, ImagePlace, KustomizeTarget, TerraformTarget,
+};
 
 use crate::names::{ImageName, InstanceName, Repository};
 use crate::provenance::Detail;
@@ -216,6 +224,8 @@ pub struct Instance {
     /// Where the site is deployed.
     #[serde(default)]
     pub deploy: Vec<Deploy>,
+    /// How a deploy finds out whether the site is well. Left out: it does not ask.
+    pub health: Option<Health>,
 }
 
 /// `[instance.NAME.image.NAME]`: how one image is built. Paths are relative to the folder of the file.
@@ -266,6 +276,16 @@ pub enum Deploy {
     Compose(ComposeTarget),
     /// A Tutor project.
     Tutor(TutorTarget),
+    /// A `kustomization.yaml`.
+    Kustomize(KustomizeTarget),
+    /// A values file of Helm.
+    Helm(HelmTarget),
+    /// An Argo CD `Application`.
+    Argocd(ArgoCdTarget),
+    /// A `*.tfvars.json`.
+    Terraform(TerraformTarget),
+    /// A program.
+    Exec(ExecTarget),
 }
 
 /// What is written after a repository's name.
@@ -293,6 +313,9 @@ pub struct ComposeTarget {
     /// Whether a file that Shiplap did not write may be replaced.
     #[serde(default)]
     pub overwrite: bool,
+    /// Whether a deploy is a commit.
+    #[serde(default)]
+    pub git: Git,
 }
 
 /// `kind = "tutor"`.
@@ -313,6 +336,9 @@ pub struct TutorTarget {
     /// Whether an override file that Shiplap did not write may be replaced.
     #[serde(default)]
     pub overwrite: bool,
+    /// Whether a deploy is a commit.
+    #[serde(default)]
+    pub git: Git,
 }
 
 impl Config {
@@ -398,6 +424,9 @@ impl Config {
                     }
                 }
             }
+            if let Some(what) = instance.health.as_ref().and_then(Health::problem) {
+                return wrong(format!("instance.{name}.health"), what.to_owned());
+            }
             for (i, deploy) in instance.deploy.iter().enumerate() {
                 let place = format!("instance.{name}.deploy[{i}]");
                 for image in deploy.images() {
@@ -411,10 +440,8 @@ impl Config {
                         );
                     }
                 }
-                if let Deploy::Compose(target) = deploy
-                    && target.services.is_empty()
-                {
-                    return wrong(place, "`services` is empty: say which service gets which image".to_owned());
+                if let Some(what) = targets::problem(deploy) {
+                    return wrong(place, what);
                 }
                 let Some(file) = deploy.place(instance) else {
                     return wrong(
@@ -424,8 +451,15 @@ impl Config {
                         ),
                     );
                 };
+                // Each would be planned on the file as it is, and the second would undo the first.
+                let same = |other: &&Deploy| matches!((*other, deploy), (Deploy::Argocd(a), Deploy::Argocd(b)) if a.file == b.file);
+                if instance.deploy[..i].iter().any(|other| same(&other)) {
+                    return wrong(place, "another target of the instance is in the same file: put each Application into a file of its own".to_owned());
+                }
                 let file = self.folder().join(file);
-                if let Some(other) = files.insert(file.clone(), place.clone()) {
+                if let Some(other) = files.insert(file.clone(), place.clone())
+                    && !matches!(deploy, Deploy::Exec(_))
+                {
                     return wrong(
                         place,
                         format!("{} is the target of {other} too: one would undo the other", file.display()),
@@ -449,6 +483,14 @@ impl Deploy {
         match self {
             Self::Compose(target) => target.services.values().collect(),
             Self::Tutor(target) => target.images.keys().chain(target.services.values()).collect(),
+            Self::Kustomize(target) => target.images.keys().collect(),
+            Self::Helm(target) => target.images.keys().collect(),
+            Self::Argocd(target) => {
+                let helm = target.parameters.keys().chain(target.values_object.keys());
+                target.kustomize.keys().chain(helm).collect()
+            }
+            Self::Terraform(target) => target.images.keys().collect(),
+            Self::Exec(_) => Vec::new(),
         }
     }
 
@@ -457,6 +499,16 @@ impl Deploy {
         match self {
             Self::Compose(target) => Some(target.file.clone()),
             Self::Tutor(target) => target.root.clone().or_else(|| instance.tutor_root.clone()),
+            Self::Kustomize(KustomizeTarget { file, .. })
+            | Self::Helm(HelmTarget { file, .. })
+            | Self::Terraform(TerraformTarget { file, .. }) => Some(file.clone()),
+            // Several Applications, or sources of one, may be in one file.
+            Self::Argocd(target) => {
+                let part =
+                    format!("{}#{}", target.application.as_deref().unwrap_or_default(), target.source.unwrap_or(0));
+                Some(target.file.join(part))
+            }
+            Self::Exec(target) => Some(PathBuf::from(format!("exec {}", target.command.join(" ")))),
         }
     }
 }

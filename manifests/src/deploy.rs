@@ -5,6 +5,8 @@
 use semver::Version;
 use serde::Serialize;
 
+use crate::act::Act;
+use crate::act::plan::{self, About};
 use crate::deployment::{Action, Deployment, DeploymentSeq, Outcome, TargetState};
 use crate::history::{Entry, History, Lock, NewDeployment, Recovered};
 use crate::images::{ImageCheck, check_all};
@@ -119,7 +121,7 @@ impl Deployer<'_> {
             return Err(Error::NoTarget(self.instance.clone()));
         }
         let lock = self.history.lock(self.instance, actor)?;
-        let recovered = self.history.recover_locked(self.instance, &lock)?;
+        let recovered = self.history.recover_locked(self.instance, &lock, self.observer)?;
         Ok((lock, recovered))
     }
 
@@ -135,11 +137,25 @@ impl Deployer<'_> {
         check_all(&release.release.images, self.check)?;
         let changes: Vec<Change> =
             self.targets.iter().map(|target| target.plan(&release.release)).collect::<Result<_, TargetError>>()?;
-        let edits =
-            changes.iter().flat_map(|change| &change.files).filter(|file| file.is_change()).map(|file| file.edit());
+        let before =
+            match decision.expected.map(|current| self.history.deployment(self.instance, current)).transpose()? {
+                Some(Some(current)) => Some(self.history.release_by_sequence(self.instance, current.release)?),
+                _ => None,
+            };
+        let sequence = self.history.next_deployment(self.instance, &lock)?;
+        let about = About {
+            sequence,
+            action: decision.action,
+            actor: &decision.actor,
+            reason: decision.reason.as_deref(),
+            release: &release.release,
+            before: before.as_ref().map(|stored| &stored.release),
+        };
+        let acts = plan::acts(self.targets, &changes, &about)?;
         let state = |change: &Change| TargetState { target: change.target.clone(), state: change.wanted.clone() };
         let new = NewDeployment {
             instance: self.instance.clone(),
+            sequence,
             release: release.release.sequence,
             action: decision.action,
             actor: decision.actor,
@@ -152,16 +168,17 @@ impl Deployer<'_> {
             targets: changes.iter().map(state).collect(),
         };
         self.observer.progress(Progress::Journaling);
-        let entry = self.history.begin(&new, edits.collect())?;
+        let entry = self.history.begin(&new, acts)?;
         self.observer.progress(Progress::Journaled);
-        match self.write(&entry, &changes) {
+        let mut begun = 0;
+        match self.act(&entry, &changes, &lock, &mut begun) {
             Ok(said) => {
                 self.observer.progress(Progress::RecordingOutcome);
                 self.history.end(&entry, Outcome::Succeeded, None, &said)?;
                 self.observer.progress(Progress::OutcomeRecorded);
             }
             Err(why) => {
-                let left = entry.undo(&why)?;
+                let left = entry.undo(&why, begun, &lock)?;
                 let why = format!("{why}{left}");
                 self.history.end(&entry, Outcome::Failed, Some(&why), &[])?;
                 return Err(Error::Undone { instance: self.instance.clone(), deployment: entry.sequence, why });
@@ -181,13 +198,28 @@ impl Deployer<'_> {
         })
     }
 
-    /// Writes all files and reads the targets back; what went wrong, if something did.
-    fn write(&self, entry: &Entry, changes: &[Change]) -> Result<Vec<TargetState>, String> {
-        for edit in &entry.edits {
-            self.observer.progress(Progress::Writing(&edit.path));
-            edit.forward().map_err(|e| e.to_string())?;
-            self.observer.progress(Progress::Written(&edit.path));
-        }
+    /// Does everything and reads the targets back; what went wrong, if something did. The push comes after the reading: nothing takes it back.
+    fn act(
+        &self,
+        entry: &Entry,
+        changes: &[Change],
+        lock: &Lock,
+        begun: &mut usize,
+    ) -> Result<Vec<TargetState>, String> {
+        let mut forward = |act: &Act| {
+            self.observer.progress(Progress::Acting(act));
+            *begun += 1;
+            act.forward(lock).map_err(|e| e.to_string())?;
+            self.observer.progress(Progress::Acted(act));
+            Ok::<(), String>(())
+        };
+        entry.acts.iter().filter(|act| !act.is_push()).try_for_each(&mut forward)?;
+        let said = self.read_back(changes)?;
+        entry.acts.iter().filter(|act| act.is_push()).try_for_each(&mut forward)?;
+        Ok(said)
+    }
+
+    fn read_back(&self, changes: &[Change]) -> Result<Vec<TargetState>, String> {
         let mut said = Vec::new();
         for (target, change) in self.targets.iter().zip(changes) {
             let state = target.read().map_err(|e| e.to_string())?;

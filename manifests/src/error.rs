@@ -278,6 +278,18 @@ pub enum Error {
         /// What the older one lacks.
         migrations: Vec<Migration>,
     },
+    /// The site did not get well after a deploy or rollback.
+    #[error("`{instance}` is not well with {version} ({illness}); {then}")]
+    Unhealthy {
+        /// Whose.
+        instance: InstanceName,
+        /// With which version.
+        version: Version,
+        /// What is wrong.
+        illness: String,
+        /// What was done about it.
+        then: String,
+    },
     /// A target could not be written; all are as they were before.
     #[error("deployment {deployment} of `{instance}` failed and was undone, every target is as it was: {why}")]
     Undone {

@@ -2,8 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -188,7 +189,12 @@ fn dirty(top: &Path, owned: &[PathBuf]) -> Result<Option<Dirty>, GitError> {
     Ok(Some(Dirty { files, tree }))
 }
 
-fn git(folder: &Path, args: &[&str], env: &[(&str, &OsStr)]) -> Result<Output, GitError> {
+pub(crate) fn git(folder: &Path, args: &[&str], env: &[(&str, &OsStr)]) -> Result<Output, GitError> {
+    git_with(folder, args, env, &[])
+}
+
+/// Runs git with something to read.
+pub(crate) fn git_with(folder: &Path, args: &[&str], env: &[(&str, &OsStr)], input: &[u8]) -> Result<Output, GitError> {
     let mut command = Command::new("git");
     command.arg("-C").arg(folder).args(["-c", "core.fsmonitor=false", "-c", "core.quotePath=false"]).args(args);
     // Run from a git hook, these would point at another repository or index than the one of `folder`.
@@ -196,16 +202,30 @@ fn git(folder: &Path, args: &[&str], env: &[(&str, &OsStr)]) -> Result<Output, G
         command.env_remove(name);
     }
     command.env("LC_ALL", "C").env("GIT_OPTIONAL_LOCKS", "0").envs(env.iter().copied());
-    let output = command.output().map_err(GitError::NoGit)?;
+    // Nobody is there to be asked for a password in the middle of a deployment.
+    command.env("GIT_TERMINAL_PROMPT", "0");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(GitError::NoGit)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // Who does not read it says why on standard error.
+        let _ = stdin.write_all(input);
+    }
+    let output = child.wait_with_output().map_err(GitError::NoGit)?;
     if output.status.success() {
         return Ok(output);
     }
     let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    let message = if message.is_empty() { output.status.to_string() } else { message };
+    let message = if message.is_empty() { output.status.to_string() } else { tidy(&message) };
     Err(GitError::Failed { command: args.join(" "), folder: folder.to_owned(), message })
 }
 
-fn line(output: &Output) -> String {
+/// What git wrote, without the credentials of the addresses in it.
+fn tidy(message: &str) -> String {
+    let word = |word: &str| if word.contains("://") { without_credentials(word) } else { word.to_owned() };
+    message.lines().map(|line| line.split(' ').map(word).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
+}
+
+pub(crate) fn line(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).trim_end_matches(['\n', '\r']).to_owned()
 }
 

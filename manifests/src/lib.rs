@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod act;
 pub mod canonical;
 pub mod config;
 pub mod contents;
@@ -18,10 +19,12 @@ pub mod deployment;
 pub mod draft;
 mod error;
 pub mod git;
+pub mod health;
 pub mod history;
 pub mod images;
 pub mod names;
 pub mod observer;
+pub mod preview;
 pub mod provenance;
 pub mod release;
 pub mod rollback;

@@ -1,10 +1,10 @@
 //! What a release, deploy or rollback tells while it works.
 
-use std::path::Path;
+use std::fmt::Display;
 
 /// A step that is about to be taken or was taken. Between two of them at most one thing is made durable, so a test that stops the
 /// process at each has seen every state that a crash can leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Progress<'a> {
     /// A release's manifest is about to be stored.
     StoringManifest,
@@ -16,14 +16,31 @@ pub enum Progress<'a> {
     Journaling,
     /// The intention is recorded; from here on the deployment is finished or undone.
     Journaled,
-    /// A file is about to be written.
-    Writing(&'a Path),
-    /// The file is written.
-    Written(&'a Path),
+    /// A file is about to be written, a branch to be moved, a program to be run, a commit to be pushed.
+    Acting(&'a dyn Display),
+    /// That is done.
+    Acted(&'a dyn Display),
     /// All targets are written and read back; the outcome is about to be recorded.
     RecordingOutcome,
     /// The outcome is recorded.
     OutcomeRecorded,
+}
+
+/// For people.
+impl Display for Progress<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::StoringManifest => f.write_str("store the manifest"),
+            Self::RecordingRelease => f.write_str("record the release"),
+            Self::ReleaseRecorded => f.write_str("the release is recorded"),
+            Self::Journaling => f.write_str("write down what is meant"),
+            Self::Journaled => f.write_str("what is meant is written down"),
+            Self::Acting(act) => act.fmt(f),
+            Self::Acted(act) => write!(f, "done: {act}"),
+            Self::RecordingOutcome => f.write_str("record the outcome"),
+            Self::OutcomeRecorded => f.write_str("the outcome is recorded"),
+        }
+    }
 }
 
 /// Is told of each step.

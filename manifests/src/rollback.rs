@@ -52,7 +52,7 @@ pub enum Migrations {
 }
 
 /// What a rollback leaves as it is.
-const NOT_ROLLED_BACK: [&str; 6] = [
+pub(crate) const NOT_ROLLED_BACK: [&str; 6] = [
     "the databases (MySQL, MongoDB): rows and migrations",
     "secrets and the rest of the site's configuration",
     "course data and uploaded files",
@@ -68,14 +68,7 @@ impl Deployer<'_> {
     /// Nothing changed then, except where the error says so.
     pub fn rollback(&mut self, request: RollbackRequest) -> Result<RollbackReport> {
         let (lock, recovered) = self.start(&request.actor)?;
-        let never = || Error::NeverDeployed(self.instance.clone());
-        let current = self.history.current(self.instance)?.ok_or_else(never)?;
-        let target = match &request.to {
-            Some(version) => self.named(version, &current)?,
-            None => self.previous(&current)?,
-        };
-        let from = self.history.release_by_sequence(self.instance, current.release)?;
-        let to = self.history.release_by_sequence(self.instance, target.release)?;
+        let (from, to, current, target) = self.way_back(request.to.as_ref())?;
         let migrations = migrations(&from, &to, request.accept_migrations)?;
         let decision = Decision {
             release: to,
@@ -98,6 +91,22 @@ impl Deployer<'_> {
         })
     }
 
+    /// From which release to which, and the deployments that ran them.
+    pub(crate) fn way_back(
+        &self,
+        to: Option<&Version>,
+    ) -> Result<(StoredRelease, StoredRelease, Deployment, Deployment)> {
+        let never = || Error::NeverDeployed(self.instance.clone());
+        let current = self.history.current(self.instance)?.ok_or_else(never)?;
+        let target = match to {
+            Some(version) => self.named(version, &current)?,
+            None => self.previous(&current)?,
+        };
+        let from = self.history.release_by_sequence(self.instance, current.release)?;
+        let to = self.history.release_by_sequence(self.instance, target.release)?;
+        Ok((from, to, current, target))
+    }
+
     /// The newest deployment before the current one that succeeded and ran another release. After a rollback "before" means before the deployment that was
     /// gone back to: a second rollback goes further back, and not forward to the release that was just left.
     fn previous(&self, current: &Deployment) -> Result<Deployment> {
@@ -118,7 +127,7 @@ impl Deployer<'_> {
     }
 }
 
-fn migrations(from: &StoredRelease, to: &StoredRelease, accept: bool) -> Result<Migrations> {
+pub(crate) fn migrations(from: &StoredRelease, to: &StoredRelease, accept: bool) -> Result<Migrations> {
     // The current release may be the older one: then the other has what it needs, and more.
     match from.release.migrations_beyond(&to.release) {
         None => Ok(Migrations::Unknown),

@@ -10,8 +10,8 @@ use shiplap_manifests::target;
 use crate::app::App;
 use crate::commands::deploy;
 use crate::failure::{Failure, Kind, Result};
-use crate::output;
 use crate::supply::SignedCheck;
+use crate::{health, output};
 
 /// Take an instance back to the release before, or to another that it ran
 ///
@@ -22,6 +22,9 @@ pub struct Args {
     instance: String,
     /// The version to go back to [default: that of the newest deployment before the current one that succeeded]
     version: Option<String>,
+    /// The same, as a flag
+    #[arg(long, value_name = "VERSION", conflicts_with = "version")]
+    to: Option<String>,
     /// Why, for the record
     #[arg(long, short = 'm', value_name = "TEXT")]
     reason: Option<String>,
@@ -34,11 +37,17 @@ pub struct Args {
     /// Only images that are signed by this public key, as `cosign verify --key` checks it [default: `verify-key` of the instance]
     #[arg(long, value_name = "FILE")]
     verify_key: Option<PathBuf>,
+    /// Say what would change in each target, and change nothing
+    #[arg(long, conflicts_with = "unhold")]
+    dry_run: bool,
+    /// Do not ask whether the site is well afterwards
+    #[arg(long)]
+    no_health: bool,
     /// Refuse automatic deploys until `--unhold`
     #[arg(long)]
     hold: bool,
     /// Only lift the hold
-    #[arg(long, conflicts_with_all = ["hold", "version", "expect", "accept_migrations"])]
+    #[arg(long, conflicts_with_all = ["hold", "version", "to", "expect", "accept_migrations"])]
     unhold: bool,
 }
 
@@ -57,26 +66,41 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let to = args
         .version
         .as_deref()
+        .or(args.to.as_deref())
         .map(shiplap_manifests::version::parse)
         .transpose()
         .map_err(shiplap_manifests::Error::from)?;
     let targets = target::of_instance(&config, settings);
     let check = SignedCheck::new(&images, app.client(), args.verify_key.as_ref(), &config, settings)?;
     let mut deployer = Deployer { history: &mut history, instance, targets: &targets, check: &check, observer: &() };
-    let report = deployer.rollback(RollbackRequest {
+    if args.dry_run {
+        return deploy::preview(app, &deployer.preview_rollback(to.as_ref())?);
+    }
+    let request = RollbackRequest {
         to,
         actor: app.actor(),
         reason: args.reason.clone(),
         expect: deploy::expect(args.expect),
         accept_migrations: args.accept_migrations,
         hold: args.hold,
-    })?;
+    };
+    let probe = health::probe(&config, settings, args.no_health)?;
+    let told = |tries: u32, what: &str| app.note(&format!("not well yet (try {tries}): {what}"));
+    let check = probe.as_ref().map(|probe| probe.check(&told));
+    let report = deployer.rollback_checked(request, check.as_ref())?;
     if app.global.json {
         output::json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
     deploy::show(&report.deploy, &format!("is back (from {})", report.from));
-    match &report.migrations {
+    migrations(&report.migrations);
+    not_rolled_back(&report.not_rolled_back);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what stays applied in the database.
+pub fn migrations(migrations: &Migrations) {
+    match migrations {
         Migrations::Unknown => {
             output::line("migrations: not known; check that the older code runs on the newer database");
         }
@@ -86,7 +110,10 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
             output::line(&format!("migrations that stay applied: {}", names.join(", ")));
         }
     }
+}
+
+/// Prints what a rollback leaves as it is.
+pub fn not_rolled_back(what: &[&str]) {
     output::line("not rolled back:");
-    report.not_rolled_back.iter().for_each(|what| output::line(&format!("  {what}")));
-    Ok(ExitCode::SUCCESS)
+    what.iter().for_each(|what| output::line(&format!("  {what}")));
 }

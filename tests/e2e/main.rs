@@ -17,6 +17,7 @@ mod command_line;
 mod contexts_from_elsewhere;
 mod copy_parents;
 mod crash;
+mod deploy_targets;
 mod docker;
 mod flags_of_docker;
 mod imports_point_one_way;

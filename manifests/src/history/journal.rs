@@ -1,23 +1,26 @@
 //! The journal: what a deployment is about to do, written down before it does it.
 //!
-//! Begin (one transaction: compare and set, the pending row, every edit), write the files, end (one transaction: the outcome, the edits removed). A process
-//! that dies between leaves a pending row; whoever takes the lock next finds each file on one side of its edit or the other, and goes on.
+//! Begin (one transaction: compare and set, the pending row, every act), act, end (one transaction: the outcome, the acts removed). A process
+//! that dies between leaves a pending row; whoever takes the lock next finds each file and branch on one side of its change or the other, and goes on.
 
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
 use super::deployments::{check, insert_hold};
 use super::{History, Lock};
+use crate::act::Act;
 use crate::deployment::{Action, Deployment, DeploymentSeq, Hold, Outcome, TargetState};
 use crate::names::InstanceName;
+use crate::observer::{Observer, Progress};
 use crate::release::ReleaseSeq;
-use crate::target::{Edit, Side, TargetError};
+use crate::target::TargetError;
 use crate::{Error, Result};
 
 /// What is meant to be done.
 #[derive(Debug)]
 pub(crate) struct NewDeployment {
     pub(crate) instance: InstanceName,
+    pub(crate) sequence: DeploymentSeq,
     pub(crate) release: ReleaseSeq,
     pub(crate) action: Action,
     pub(crate) actor: String,
@@ -35,7 +38,7 @@ pub(crate) struct NewDeployment {
 pub(crate) struct Entry {
     pub(crate) instance: InstanceName,
     pub(crate) sequence: DeploymentSeq,
-    pub(crate) edits: Vec<Edit>,
+    pub(crate) acts: Vec<Act>,
 }
 
 /// What became of a deployment whose process died.
@@ -68,21 +71,30 @@ impl History {
             return Ok(None);
         }
         let lock = self.lock(instance, "recovery")?;
-        self.recover_locked(instance, &lock)
+        self.recover_locked(instance, &lock, &())
     }
 
-    pub(crate) fn recover_locked(&mut self, instance: &InstanceName, _lock: &Lock) -> Result<Option<Recovered>> {
+    pub(crate) fn recover_locked(
+        &mut self,
+        instance: &InstanceName,
+        lock: &Lock,
+        observer: &dyn Observer,
+    ) -> Result<Option<Recovered>> {
         let Some(pending) = self.pending_deployment(instance)? else { return Ok(None) };
         let entry = self.entry(&pending)?;
-        let (recovery, outcome, note) = match entry.finish() {
+        let (recovery, outcome, note) = match entry.finish(lock, observer) {
             Ok(()) => {
-                (Recovery::Finished, Outcome::Succeeded, "its process died; the next command finished it".to_owned())
+                let doubts: Vec<String> = entry.acts.iter().filter_map(Act::doubt).collect();
+                let doubts = doubts.iter().map(|doubt| format!("; {doubt}")).collect::<String>();
+                let note = format!("its process died; the next command finished it{doubts}");
+                (Recovery::Finished, Outcome::Succeeded, note)
             }
             Err(why) => {
-                let left = entry.undo(&why.to_string())?;
+                let left = entry.undo(&why.to_string(), entry.acts.len(), lock)?;
                 (Recovery::Undone, Outcome::Undone, format!("its process died; the next command undid it: {why}{left}"))
             }
         };
+        observer.progress(Progress::RecordingOutcome);
         // A finished file is byte for byte as planned, so the targets say what was planned.
         let said = if outcome == Outcome::Succeeded { pending.targets } else { Vec::new() };
         self.end(&entry, outcome, Some(&note), &said)?;
@@ -91,13 +103,20 @@ impl History {
     }
 
     /// Records what is meant. Fails when another deployment came first, or when a hold keeps an automatic one away.
-    pub(crate) fn begin(&mut self, new: &NewDeployment, edits: Vec<Edit>) -> Result<Entry> {
+    pub(crate) fn begin(&mut self, new: &NewDeployment, acts: Vec<Act>) -> Result<Entry> {
         let failed = self.failed();
         let tx = self.transaction()?;
         check(&tx, &new.instance, new.expected, new.automatic).map_err(&failed)??;
-        let sequence = insert(&tx, new, &edits).map_err(&failed)?;
+        insert(&tx, new, &acts).map_err(&failed)?;
         tx.commit().map_err(failed)?;
-        Ok(Entry { instance: new.instance.clone(), sequence, edits })
+        Ok(Entry { instance: new.instance.clone(), sequence: new.sequence, acts })
+    }
+
+    /// The number of the next deployment, for whoever has the lock.
+    pub(crate) fn next_deployment(&self, instance: &InstanceName, _lock: &Lock) -> Result<DeploymentSeq> {
+        let sql = "SELECT coalesce(max(sequence), 0) + 1 FROM deployments WHERE instance = ?1";
+        let next = self.db.query_row(sql, [instance.as_str()], |row| row.get(0));
+        next.map(DeploymentSeq).map_err(self.failed())
     }
 
     /// Records the outcome. The hold that was asked for comes with success, in the same transaction.
@@ -120,55 +139,46 @@ impl History {
             let mut statement = self.db.prepare(sql)?;
             statement.query_map(params![pending.instance.as_str(), pending.sequence.0], |row| row.get(0))?.collect()
         };
-        let edits: Result<Vec<Edit>, _> =
+        let acts: Result<Vec<Act>, _> =
             read().map_err(self.failed())?.iter().map(|edit| serde_json::from_str(edit)).collect();
-        let edits = edits.map_err(|e| Error::Damaged {
+        let acts = acts.map_err(|e| Error::Damaged {
             instance: pending.instance.clone(),
             what: format!("the journal of deployment {} cannot be read: {e}", pending.sequence),
         })?;
-        Ok(Entry { instance: pending.instance.clone(), sequence: pending.sequence, edits })
+        Ok(Entry { instance: pending.instance.clone(), sequence: pending.sequence, acts })
     }
 }
 
 impl Entry {
-    /// Makes every edit that is not made yet. Nothing is written unless all can be.
-    fn finish(&self) -> Result<(), TargetError> {
-        for edit in &self.edits {
-            if edit.side()? == Side::Neither {
-                return Err(TargetError::Changed(edit.path.clone()));
-            }
-            edit.sweep()?;
+    /// Does everything that is not done yet. Nothing is done unless all can be, as far as that is seen.
+    fn finish(&self, lock: &Lock, observer: &dyn Observer) -> Result<(), TargetError> {
+        self.acts.iter().try_for_each(Act::ready)?;
+        for act in &self.acts {
+            observer.progress(Progress::Acting(act));
+            act.forward(lock)?;
+            observer.progress(Progress::Acted(act));
         }
-        self.edits.iter().try_for_each(Edit::forward)
+        Ok(())
     }
 
-    /// Takes every edit back that was made; returns the words for files that someone else wrote meanwhile, which stay.
-    pub(crate) fn undo(&self, why: &str) -> Result<String> {
+    /// Takes everything back that was done, of which the first `begun` acts may be; returns the words for what stays.
+    pub(crate) fn undo(&self, why: &str, begun: usize, lock: &Lock) -> Result<String> {
         let mut left = String::new();
-        for edit in self.edits.iter().rev() {
-            let undone = match edit.side() {
-                Ok(Side::Neither) => {
-                    left.push_str(&format!("; {} is left as someone else wrote it", edit.path.display()));
-                    continue;
-                }
-                Ok(_) => edit.backward(),
-                Err(e) => Err(e),
-            };
-            undone.map_err(|undo| Error::NotUndone {
+        for (i, act) in self.acts.iter().enumerate().rev() {
+            let stays = act.backward(i < begun, lock).map_err(|undo| Error::NotUndone {
                 instance: self.instance.clone(),
                 deployment: self.sequence,
                 why: why.to_owned(),
                 undo: undo.to_string(),
             })?;
+            left.extend(stays.map(|words| format!("; {words}")));
         }
         Ok(left)
     }
 }
 
-fn insert(db: &Connection, new: &NewDeployment, edits: &[Edit]) -> rusqlite::Result<DeploymentSeq> {
-    let instance = new.instance.as_str();
-    let sql = "SELECT coalesce(max(sequence), 0) + 1 FROM deployments WHERE instance = ?1";
-    let sequence: u64 = db.query_row(sql, [instance], |row| row.get(0))?;
+fn insert(db: &Connection, new: &NewDeployment, acts: &[Act]) -> rusqlite::Result<()> {
+    let (instance, sequence) = (new.instance.as_str(), new.sequence.0);
     db.execute(
         "INSERT INTO deployments
              (instance, sequence, release, action, actor, reason, rollback_of, restores, expected, holds, outcome, started, targets)
@@ -188,13 +198,13 @@ fn insert(db: &Connection, new: &NewDeployment, edits: &[Edit]) -> rusqlite::Res
             json(&new.targets)?,
         ],
     )?;
-    for (position, edit) in edits.iter().enumerate() {
+    for (position, act) in acts.iter().enumerate() {
         db.execute(
             "INSERT INTO journal (instance, deployment, position, edit) VALUES (?1, ?2, ?3, ?4)",
-            params![instance, sequence, position, json(edit)?],
+            params![instance, sequence, position, json(act)?],
         )?;
     }
-    Ok(DeploymentSeq(sequence))
+    Ok(())
 }
 
 fn end(

@@ -5,6 +5,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The right to deploy an instance, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
 }
 
 /// Who holds a lock, as the file says.
@@ -42,7 +43,7 @@ impl Lock {
                     // Only for the message of whoever comes second: a failure costs nothing.
                     let text = serde_json::to_vec(&holder).unwrap_or_default();
                     let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text));
-                    return Ok(Self { _file: file });
+                    return Ok(Self { file });
                 }
                 false => std::thread::sleep(PAUSE),
             }
@@ -52,6 +53,12 @@ impl Lock {
         let holder: Option<Holder> = serde_json::from_str(&text).ok();
         let (actor, since) = holder.map(|holder| (holder.actor, holder.since)).unzip();
         Err(Error::Busy { instance: instance.clone(), actor, since })
+    }
+
+    /// A share of the lock that programs inherit which are started while it is there: the lock is free when all who share it have ended. `dup(2)` leaves
+    /// close-on-exec off.
+    pub(crate) fn share(&self) -> std::io::Result<OwnedFd> {
+        Ok(rustix::io::dup(&self.file)?)
     }
 
     /// Whether someone has the lock.

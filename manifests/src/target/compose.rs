@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::{At, FileChange};
 use super::{Change, State, Target, TargetError, image, pinned};
-use crate::config::{ComposeTarget, Pin};
+use crate::config::{ComposeTarget, Git, Pin};
 use crate::names::ImageName;
 use crate::release::Release;
 
@@ -21,6 +21,7 @@ pub struct Compose {
     file: Override,
     services: BTreeMap<String, ImageName>,
     pin: Pin,
+    git: Git,
 }
 
 impl Compose {
@@ -30,6 +31,7 @@ impl Compose {
             file: Override { path: folder.join(&target.file), overwrite: target.overwrite },
             services: target.services.clone(),
             pin: target.pin,
+            git: target.git.clone(),
         }
     }
 }
@@ -51,7 +53,7 @@ impl Target for Compose {
 
     fn plan(&self, release: &Release) -> Result<Change, TargetError> {
         let file = self.file.plan(&images(&self.services, release, self.pin)?)?;
-        Ok(Change { target: self.name(), files: vec![file], wanted: self.wanted(release)? })
+        Ok(Change::of_files(self.name(), vec![file], self.wanted(release)?))
     }
 
     fn advice(&self, _release: &Release) -> Vec<String> {
@@ -61,6 +63,10 @@ impl Target for Compose {
 
     fn owned(&self) -> Vec<PathBuf> {
         self.file.owned()
+    }
+
+    fn git(&self) -> Git {
+        self.git.clone()
     }
 }
 
@@ -153,7 +159,13 @@ mod tests {
         ]);
         Compose::new(
             folder,
-            &ComposeTarget { file: "compose.override.yml".into(), services, pin: Pin::Digest, overwrite },
+            &ComposeTarget {
+                file: "compose.override.yml".into(),
+                services,
+                pin: Pin::Digest,
+                overwrite,
+                git: Git::default(),
+            },
         )
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use semver::Version;
 
+use crate::git::GitError;
 use crate::names::ImageName;
 
 /// Why a target cannot be read or written.
@@ -32,6 +33,22 @@ pub enum TargetError {
         path: PathBuf,
         /// What the parser says.
         why: String,
+    },
+    /// A file is no JSON, or not of the expected form.
+    #[error("{} cannot be read as JSON: {why}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        why: String,
+    },
+    /// A file lacks something that the target is about.
+    #[error("{}: {what}", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// What is missing or in the way, and what to do.
+        what: String,
     },
     /// A file that Shiplap did not write stands where it would write.
     #[error("{} was not written by shiplap and would be replaced whole: move it away, name another file, or set `overwrite = true` in shiplap.toml", .0.display())]
@@ -83,4 +100,47 @@ pub enum TargetError {
     /// A file changed between the plan and the write.
     #[error("{} was changed by someone else meanwhile: try again", .0.display())]
     Changed(PathBuf),
+    /// Git could not be asked, or refused.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// A file that is to be committed has changes of somebody in it.
+    #[error("{} has changes that no commit holds, and with `git` a deploy would commit them too: commit them or take them back first", .0.display())]
+    Uncommitted(PathBuf),
+    /// A file that is to be committed is none of git's.
+    #[error("{} is ignored by git, so no commit can hold it: take it out of .gitignore, or take `git` out of the target in shiplap.toml", .0.display())]
+    Ignored(PathBuf),
+    /// A branch moved between the plan and the commit.
+    #[error("{reference} of {} was moved by someone else meanwhile: try again", repository.display())]
+    Moved {
+        /// The repository.
+        repository: PathBuf,
+        /// The branch.
+        reference: String,
+    },
+    /// Nothing is checked out that has a name there.
+    #[error("no branch is checked out in {}: say where to push with `git = {{ push = true, branch = \"main\" }}`", .0.display())]
+    NoBranch(PathBuf),
+    /// A push that somebody else was faster with.
+    #[error("{branch} of {remote} has commits that {} lacks, so the push was refused: run `git pull` there and deploy again", repository.display())]
+    PushRefused {
+        /// The repository.
+        repository: PathBuf,
+        /// The remote.
+        remote: String,
+        /// The branch there.
+        branch: String,
+    },
+    /// More than one push would have to succeed or fail together.
+    #[error(
+        "the targets of the instance push to more than one place ({0}), and nothing takes a push back: let one of them push, or make two instances"
+    )]
+    TwoPushes(String),
+    /// A program of an `exec` target did not do it.
+    #[error("`{command}` {why}")]
+    Program {
+        /// The program and its arguments.
+        command: String,
+        /// How it ended.
+        why: String,
+    },
 }

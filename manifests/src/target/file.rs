@@ -61,6 +61,11 @@ impl FileChange {
         self.before.as_ref() != Some(&self.after)
     }
 
+    /// What is to be in the file.
+    pub(crate) fn after(&self) -> &str {
+        &self.after
+    }
+
     /// The lines that change, as a unified diff without context.
     pub fn diff(&self) -> String {
         if !self.is_change() {

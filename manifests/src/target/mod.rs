@@ -1,9 +1,15 @@
 //! Deploy targets: the places that say which images an instance runs.
 
+mod argocd;
 mod compose;
+mod document;
 mod error;
+mod exec;
 mod file;
+mod kustomize;
+mod parts;
 mod tutor;
+mod values;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -11,13 +17,18 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use argocd::ArgoCd;
 pub use compose::Compose;
 pub use error::TargetError;
+pub use exec::Exec;
+pub(crate) use exec::{Call, Program};
 pub use file::FileChange;
 pub(crate) use file::{Edit, Side};
+pub use kustomize::Kustomize;
 pub use tutor::Tutor;
+pub use values::Values;
 
-use crate::config::{Config, Deploy, Instance, Pin};
+use crate::config::{Config, Deploy, Git, Instance, Pin};
 use crate::names::ImageName;
 use crate::release::{Release, ReleaseImage};
 
@@ -57,14 +68,23 @@ pub struct Change {
     pub target: String,
     /// The files to write; those that stay as they are too.
     pub files: Vec<FileChange>,
+    /// The program to run, for a target that is none of files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) program: Option<Program>,
     /// What the target says afterwards.
     pub wanted: State,
 }
 
 impl Change {
-    /// The change as text: only lines that change, so that no neighbour of theirs (a password in Tutor's `config.yml`) is shown.
+    /// A change of files alone.
+    fn of_files(target: String, files: Vec<FileChange>, wanted: State) -> Self {
+        Self { target, files, program: None, wanted }
+    }
+
+    /// The change as text: only lines that change, so that no neighbour of theirs (a password in Tutor's `config.yml`) is shown; and what is run.
     pub fn diff(&self) -> String {
-        self.files.iter().map(FileChange::diff).collect()
+        let files = self.files.iter().map(FileChange::diff);
+        files.chain(self.program.iter().map(Program::words)).collect()
     }
 }
 
@@ -96,6 +116,11 @@ pub trait Target {
 
     /// The files that Shiplap owns whole.
     fn owned(&self) -> Vec<PathBuf>;
+
+    /// Whether a deploy is a commit in the repository of its files.
+    fn git(&self) -> Git {
+        Git::default()
+    }
 }
 
 /// The targets of an instance.
@@ -105,6 +130,11 @@ pub fn of_instance(config: &Config, instance: &Instance) -> Vec<Box<dyn Target>>
         match deploy {
             Deploy::Compose(target) => Box::new(Compose::new(folder, target)),
             Deploy::Tutor(target) => Box::new(Tutor::new(folder, instance, target)),
+            Deploy::Kustomize(target) => Box::new(Kustomize::new(folder, target)),
+            Deploy::Helm(target) => Box::new(Values::of_helm(folder, instance, target)),
+            Deploy::Argocd(target) => Box::new(ArgoCd::new(folder, instance, target)),
+            Deploy::Terraform(target) => Box::new(Values::of_terraform(folder, instance, target)),
+            Deploy::Exec(target) => Box::new(Exec::new(folder, instance, target)),
         }
     };
     instance.deploy.iter().map(make).collect()

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::compose::{Override, images};
 use super::file::{At, FileChange};
 use super::{Change, State, Target, TargetError, image, yaml};
-use crate::config::{Instance, Pin, TutorTarget};
+use crate::config::{Git, Instance, Pin, TutorTarget};
 use crate::names::ImageName;
 use crate::release::Release;
 
@@ -53,6 +53,7 @@ pub struct Tutor {
     services: BTreeMap<String, ImageName>,
     pin: Pin,
     overwrite: bool,
+    git: Git,
 }
 
 impl Tutor {
@@ -66,6 +67,7 @@ impl Tutor {
             services: target.services.clone(),
             pin: target.pin,
             overwrite: target.overwrite,
+            git: target.git.clone(),
         }
     }
 
@@ -172,7 +174,7 @@ impl Target for Tutor {
         let tags = self.tags(release)?;
         let config =
             FileChange::plan(&self.config(), |text| yaml::set(&self.config(), text.unwrap_or_default(), &tags))?;
-        Ok(Change { target: self.name(), files: vec![config, file.plan(&images)?], wanted: self.wanted(release)? })
+        Ok(Change::of_files(self.name(), vec![config, file.plan(&images)?], self.wanted(release)?))
     }
 
     fn advice(&self, _release: &Release) -> Vec<String> {
@@ -184,6 +186,10 @@ impl Target for Tutor {
 
     fn owned(&self) -> Vec<PathBuf> {
         self.override_file().map(|file| file.owned()).unwrap_or_default()
+    }
+
+    fn git(&self) -> Git {
+        self.git.clone()
     }
 }
 
@@ -218,6 +224,7 @@ mod tests {
             services: BTreeMap::new(),
             pin: Pin::Digest,
             overwrite: false,
+            git: Git::default(),
         }
     }
 

@@ -38,11 +38,17 @@ fn child() {
         "rollback" => {
             site.rollback_as(back(), &all_there, &observer).unwrap();
         }
+        // It recovers, and then finds that it came too late.
+        "recover" => {
+            let mut late = request("1.2.0");
+            late.expect = shiplap_manifests::Expect::Exactly(None);
+            site.deploy_as(late, &observer).unwrap_err();
+        }
         other => panic!("{other}"),
     }
 }
 
-fn start(site: &Site, verb: &str, die_at: u32) -> Child {
+pub fn start(site: &Site, verb: &str, die_at: u32) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["crash::child", "--exact", "--ignored"])
         .env(FOLDER, &site.folder)
@@ -67,7 +73,7 @@ fn site() -> Site {
 }
 
 /// After the next command nothing is mixed, and the log says what the targets say.
-fn check_whole(site: &mut Site, allowed: &[&str]) {
+pub fn check_whole(site: &mut Site, allowed: &[&str]) {
     let name = site.name();
     let recovered = site.history.recover(&name).unwrap();
     let says = site.says();

@@ -1,9 +1,12 @@
 //! The tests of `manifests` as a whole, by what a user does.
 
+mod all_targets;
 mod config;
 mod crash;
+mod crash_of_all_targets;
 mod deploy;
 mod git;
+mod health;
 mod release;
 mod rollback;
 mod site;

@@ -53,7 +53,7 @@ pub struct Steps(pub RefCell<Vec<String>>);
 
 impl Observer for Steps {
     fn progress(&self, step: Progress<'_>) {
-        self.0.borrow_mut().push(format!("{step:?}"));
+        self.0.borrow_mut().push(step.to_string());
     }
 }
 
@@ -82,6 +82,11 @@ impl Site {
     pub fn open(folder: &Path) -> Self {
         let config = Config::load(&folder.join("shiplap.toml")).unwrap();
         Self { folder: folder.to_owned(), config, history: open_history(folder), _dir: None }
+    }
+
+    /// Reads `shiplap.toml` again.
+    pub fn reload(&mut self) {
+        self.config = Config::load(&self.folder.join("shiplap.toml")).unwrap();
     }
 
     pub fn name(&self) -> InstanceName {
