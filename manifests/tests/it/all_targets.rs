@@ -3,8 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
+use shiplap_cache::Digest;
+use shiplap_manifests::images::ImageProblem;
+use shiplap_manifests::names::Reference;
 use shiplap_manifests::observer::Progress;
-use shiplap_manifests::{Error, target::TargetError};
+use shiplap_manifests::target::TargetError;
+use shiplap_manifests::{Deployer, Error};
 
 use crate::site::{Site, back, request};
 
@@ -240,4 +244,57 @@ fn a_hook_that_refuses_the_push_and_one_of_a_commit() {
     std::fs::remove_file(site.folder.join("remote.git/hooks/pre-receive")).unwrap();
     site.deploy("1.0.0").unwrap();
     assert_eq!(site.says(), ["1.0.0"]);
+}
+
+#[test]
+fn an_image_that_is_missing_stops_it_before_any_target() {
+    let mut site = site();
+    site.deploy("1.0.0").unwrap();
+    site.deploy("1.1.0").unwrap();
+    let before = (branches(&site), FILES.map(|(file, _)| site.file(file)), site.file("deploy.log"));
+    let (instance, targets) = (site.name(), site.targets());
+    for problem in [ImageProblem::Missing, ImageProblem::Incomplete("a layer".to_owned())] {
+        let check = |reference: &Reference, _: &Digest| match reference.repository.as_str() {
+            "campus/mfe" => Err(problem.clone()),
+            _ => Ok(()),
+        };
+        let history = &mut site.history;
+        let mut deployer = Deployer { history, instance: &instance, targets: &targets, check: &check, observer: &() };
+        assert!(matches!(deployer.deploy(request("1.2.0")), Err(Error::Image { .. })));
+        assert!(matches!(deployer.rollback(back()), Err(Error::Image { .. })));
+        assert!(matches!(deployer.preview_rollback(None), Err(Error::Image { .. })));
+    }
+    assert_eq!((branches(&site), FILES.map(|(file, _)| site.file(file)), site.file("deploy.log")), before);
+    assert_eq!(site.history.deployments(&site.name(), None).unwrap().len(), 2);
+}
+
+#[test]
+fn a_program_that_outlives_a_killed_deploy_keeps_the_next_one_waiting() {
+    let mut site = site();
+    // The program waits for somebody to open the pipe, at both of its ends.
+    for pipe in ["began", "go"] {
+        assert!(Command::new("mkfifo").arg(site.folder.join(pipe)).status().unwrap().success());
+    }
+    let script =
+        SCRIPT.replace("set -e\n", "set -e\nif mkdir once 2>/dev/null; then echo >began; cat go >/dev/null; fi\n");
+    std::fs::write(site.folder.join("deploy.sh"), script).unwrap();
+    let mut child = crate::crash::start(&site, "deploy", 0);
+    std::fs::read(site.folder.join("began")).unwrap();
+    // SIGKILL; the program goes on.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let error = site.deploy("1.1.0").unwrap_err().to_string();
+    assert!(error.contains("ada"), "{error}");
+    assert!(site.status().pending.is_some_and(|pending| pending.under_way));
+    std::fs::write(site.folder.join("go"), "").unwrap();
+    // It ends on its own time.
+    let report = loop {
+        match site.deploy("1.1.0") {
+            Err(Error::Busy { .. }) => std::thread::yield_now(),
+            other => break other.unwrap(),
+        }
+    };
+    assert_eq!(report.recovered.unwrap().deployment.version.to_string(), "1.2.0");
+    assert_eq!(site.says(), ["1.1.0"]);
+    assert_eq!(site.file("deploy.log"), "deploy 1.2.0 1\ndeploy 1.2.0 1\ndeploy 1.1.0 2\n");
 }
