@@ -21,8 +21,8 @@ use crate::output;
 /// Serve the store as a registry, for docker, containerd, skopeo and all the others
 ///
 /// What was released or pushed here can be pulled, and what is pushed is kept beside it. Tags of releases, and those that --immutable names, never
-/// move. On loopback it asks nobody who they are. On any other address it needs a certificate (--tls-cert, --tls-key; or a proxy that has one,
-/// --behind-proxy) and users (--htpasswd, --tokens), and does not start without.
+/// move. On loopback it asks nobody who they are. On any other address it needs a certificate (--tls-cert, --tls-key), or --behind-proxy where a proxy
+/// has one, and users (--htpasswd, --tokens), and does not start without.
 ///
 /// When it answers it prints `ready URL` on standard output; --listen 127.0.0.1:0 takes a port that is free. The log goes to standard error, a line a
 /// request. It ends on SIGTERM or Ctrl-C when the requests that run are done. Passwords, grants, tokens and certificates are read again when
