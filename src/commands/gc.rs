@@ -74,6 +74,9 @@ impl Args {
 pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let (config, images) = (app.config()?, app.images()?);
     let settings = args.settings(config.as_ref());
+    if config.is_none() {
+        app.note("there is no shiplap.toml here: no deploy target is asked what it runs; --config FILE names one");
+    }
     let age = |age: Option<Age>| age.map(|age| age.0);
     let policy = Policy {
         grace: age(settings.grace).unwrap_or(DAY),
