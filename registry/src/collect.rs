@@ -12,7 +12,7 @@ use shiplap_cache::collect::{Need, Needs, OnDisk, ServedEntry, Stale};
 use shiplap_cache::{Digest, ImageId, LayerId};
 
 use crate::images::{MANIFESTS, NAMES, RECORDS, TAGS};
-use crate::referrers::REFERRERS;
+use crate::referrers::{self, REFERRERS};
 use crate::{Error, Images, Result, media, origin, whole};
 
 /// What may go of the repositories that are served.
@@ -204,7 +204,7 @@ impl Collector {
     fn local_referrers(&self) -> Result<HashMap<Digest, Vec<Digest>>> {
         let mut referrers: HashMap<Digest, Vec<Digest>> = HashMap::new();
         for (name, _) in self.images.store().names(REFERRERS)? {
-            if let Some((subject, digest)) = referrer(&name) {
+            if let Some((subject, digest)) = referrers::parse(&name) {
                 referrers.entry(subject).or_default().push(digest);
             }
         }
@@ -266,7 +266,7 @@ impl Collector {
         drop_from(origin::UNPACKED, &|_, layer| layer.parse().is_ok_and(|layer| !there.layer(&layer)))?;
         drop_from(whole::VERIFIED, &|hex, _| !blob(hex))?;
         drop_from(crate::client::SOURCES, &|hex, _| !blob(hex))?;
-        drop_from(REFERRERS, &|name, _| referrer(name).is_none_or(|(_, digest)| !there.blob(&digest)))?;
+        drop_from(REFERRERS, &|name, _| referrers::parse(name).is_none_or(|(_, digest)| !there.blob(&digest)))?;
         Ok(stale)
     }
 }
@@ -364,12 +364,6 @@ impl Document {
         let (elsewhere, blobs) = blobs.partition(|part| media::is_foreign(&part.media_type));
         Named { blobs: digests(blobs), elsewhere: digests(elsewhere), manifests: digests(manifests) }
     }
-}
-
-/// Subject and manifest of a referrer's name.
-fn referrer(name: &str) -> Option<(Digest, Digest)> {
-    let (subject, manifest) = name.split_once('/')?;
-    Some((format!("sha256:{subject}").parse().ok()?, format!("sha256:{manifest}").parse().ok()?))
 }
 
 fn now() -> i64 {

@@ -13,6 +13,13 @@ use crate::{Descriptor, Error, Images, Result};
 
 /// The name space of the store.
 pub(crate) const REFERRERS: &str = "referrer";
+
+/// Subject and referrer of a name in that space.
+pub(crate) fn parse(name: &str) -> Option<(Digest, Digest)> {
+    let (subject, referrer) = name.split_once('/')?;
+    Some((format!("sha256:{subject}").parse().ok()?, format!("sha256:{referrer}").parse().ok()?))
+}
+
 /// A config that says nothing (image-spec, manifest.md, *Guidance for an Empty Descriptor*).
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 const EMPTY_BYTES: &[u8] = b"{}";

@@ -11,7 +11,7 @@ use shiplap_cache::{Digest, ServedManifest};
 
 use super::document::Document;
 use super::name::{Name, Tag};
-use crate::referrers::REFERRERS;
+use crate::referrers::{self, REFERRERS};
 use crate::{Images, Reference, Repository, Result};
 
 /// What is known of released repositories. Manifests never change, so each is read once.
@@ -122,7 +122,7 @@ impl Walk {
         let mut is_done = false;
         // Signatures of signatures too.
         while !std::mem::replace(&mut is_done, true) {
-            for (subject, referrer) in attached.iter().filter_map(|(name, _)| digests(name)) {
+            for (subject, referrer) in attached.iter().filter_map(|(name, _)| referrers::parse(name)) {
                 if let Some(Part { root, .. }) =
                     self.parts.get(&subject).filter(|_| !self.parts.contains_key(&referrer))
                 {
@@ -171,17 +171,11 @@ impl Walk {
     }
 }
 
-/// Subject and referrer of a name that says what is attached to what.
-fn digests(name: &str) -> Option<(Digest, Digest)> {
-    let (subject, referrer) = name.split_once('/')?;
-    Some((format!("sha256:{subject}").parse().ok()?, format!("sha256:{referrer}").parse().ok()?))
-}
-
 /// What is attached to a released manifest, as descriptors have it.
 pub(super) fn referrers(images: &Images, subject: &Digest) -> Result<Vec<ServedManifest>> {
     let mut found = Vec::new();
     for (name, _) in images.store().names_after(REFERRERS, &format!("{}/", subject.hex()))? {
-        let Some((_, digest)) = digests(&name) else { continue };
+        let Some((_, digest)) = referrers::parse(&name) else { continue };
         let bytes = match images.store().blobs().read(&digest) {
             Ok(bytes) => bytes,
             Err(e @ (shiplap_cache::Error::MissingBlob(_) | shiplap_cache::Error::WrongDigest { .. })) => {
