@@ -10,6 +10,7 @@
 //!   layers as one file system without touching the disk.
 //! - [`Store`] is the folder (`SHIPLAP_HOME`) that holds all of it, safe for several processes at once.
 //! - [`collect`] takes space back that nothing refers to.
+//! - [`tier`] is a place elsewhere that keeps what builds made.
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ mod path_set;
 mod source;
 mod steps;
 mod store;
+pub mod tier;
 mod tree;
 mod watcher;
 
