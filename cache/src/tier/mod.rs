@@ -20,7 +20,7 @@ pub use error::TierError;
 use crate::{Digest, Store};
 
 /// What an operation of a tier gives.
-pub type TierResult<T> = std::result::Result<T, TierError>;
+pub type TierResult<T> = Result<T, TierError>;
 
 /// A blob in a tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,15 +98,16 @@ pub trait Tier: Debug + Send + Sync {
     fn put<'a>(&'a self, store: &'a Store, part: &'a Part) -> BoxFuture<'a, TierResult<u64>>;
 
     /// Makes a segment visible, which is a blob of the store. The parts of it are in the tier already; the segment is not.
-    fn publish<'a>(&'a self, store: &'a Store, name: &'a SegmentName, parts: &'a [Part])
-    -> BoxFuture<'a, TierResult<()>>;
+    fn publish<'a>(
+        &'a self,
+        store: &'a Store,
+        name: &'a SegmentName,
+        parts: &'a [Part],
+    ) -> BoxFuture<'a, TierResult<()>>;
 
     /// Takes segments away, and after them blobs that are not among `keep`, where nobody can be about to speak of them.
-    fn remove<'a>(
-        &'a self,
-        segments: &'a [SegmentName],
-        keep: &'a HashSet<Digest>,
-    ) -> BoxFuture<'a, TierResult<Swept>>;
+    fn remove<'a>(&'a self, segments: &'a [SegmentName], keep: &'a HashSet<Digest>)
+    -> BoxFuture<'a, TierResult<Swept>>;
 }
 
 #[cfg(test)]
