@@ -42,7 +42,8 @@ pub use path_set::{Asked, Observation, PathSet};
 pub use source::{SourceFile, SourceTree, Walk};
 pub use steps::{Lookup, StepResult, StepRun};
 pub use store::{
-    LINK_REST, LayerBlob, Lease, NewManifest, NewTag, PendingLayer, Removed, Served, ServedManifest, Store, Unlinked,
+    LINK_REST, LayerBlob, LayerPlace, Lease, MountPlace, NewManifest, NewTag, PendingLayer, RENEW, Removed, Served,
+    ServedManifest, Store, Unlinked, UsedStep, today,
 };
 pub use tree::{Found, Resolved, Stack, Tree};
 pub use watcher::{Question, Watcher};
