@@ -9,6 +9,7 @@
 //! *say* is believed, as in every build cache: whoever may write to a tier decides what the images hold that are built with it.
 
 mod error;
+pub mod merge;
 pub mod segment;
 
 use std::collections::HashSet;
