@@ -66,11 +66,20 @@ impl Builder {
         let Some(client) = &self.client else {
             return Err(format!("{} is not in the store", name.familiar()).into());
         };
-        let what = format!("pulling {}", name.familiar());
-        watch.event(Event::Fetching { what: &what, bytes: None });
-        let pulled = client.pull(&self.images, name, platform).await;
-        watch.event(Event::Fetched { what: &what });
-        let pulled = pulled?;
+        let known = match &self.remote {
+            Some(remote) => client.pull_known(&self.images, remote, name, platform).await?,
+            None => None,
+        };
+        let pulled = match known {
+            Some(pulled) => pulled,
+            None => {
+                let what = format!("pulling {}", name.familiar());
+                watch.event(Event::Fetching { what: &what, bytes: None });
+                let pulled = client.pull(&self.images, name, platform).await;
+                watch.event(Event::Fetched { what: &what });
+                pulled?
+            }
+        };
         if name.tag().is_some() && name.digest().is_none() {
             self.images.name(name, &pulled.image)?;
         }

@@ -20,6 +20,7 @@ mod archive;
 mod check;
 mod chmod;
 mod copy;
+mod elsewhere;
 mod error;
 mod events;
 mod explain;
@@ -51,6 +52,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use serde::Serialize;
 use shiplap_cache::{ContentHash, Digest, ImageId, LayerId, LayerIndex, StepResult, Store, TreePath};
+use shiplap_registry::remote::{Learnt, Remote};
 use shiplap_registry::{Client, Image, Images};
 
 pub use check::Checked;
@@ -177,6 +179,8 @@ pub struct Built {
     pub inputs: Inputs,
     /// What a second look at reused steps said, where it was asked for.
     pub verdicts: Vec<(StepInfo, Verdict)>,
+    /// What it has to tell tiers.
+    pub learnt: Learnt,
 }
 
 /// What an image was built from.
@@ -236,6 +240,7 @@ pub struct Builder {
     images: Images,
     sandbox: Sandbox,
     client: Option<Arc<Client>>,
+    pub(crate) remote: Option<Arc<Remote>>,
     cancel: Cancel,
     pub(crate) together: Together,
     http: OnceLock<reqwest::Client>,
@@ -244,13 +249,19 @@ pub struct Builder {
 impl Builder {
     /// A builder over a store. Without a client, images that are not in the store cannot be had.
     pub fn new(images: Images, sandbox: Sandbox, client: Option<Arc<Client>>, cancel: Cancel) -> Self {
-        Self { images, sandbox, client, cancel, together: Together::default(), http: OnceLock::new() }
+        Self { images, sandbox, client, remote: None, cancel, together: Together::default(), http: OnceLock::new() }
     }
 
     /// The same builder, sharing its turns with other builders of this process.
     #[must_use]
     pub fn together(self, together: Together) -> Self {
         Self { together, ..self }
+    }
+
+    /// The same builder, with tiers that have what is not here.
+    #[must_use]
+    pub fn with_remote(self, remote: Option<Arc<Remote>>) -> Self {
+        Self { remote, ..self }
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -273,10 +284,18 @@ impl Builder {
     /// # Errors
     /// [`BuildError`]. Steps that were done stay in the store.
     pub async fn build(self: &Arc<Self>, request: Request, watch: Arc<dyn Watch>) -> Result<Built, BuildError> {
-        let run = self.prepare(request, watch, Mode::Build(Arc::default())).await?;
-        let output = run.all().await;
-        ahead::end(&run).await;
-        let output = output?;
+        let (run, output) = loop {
+            let run = self.prepare(request.clone(), watch.clone(), Mode::Build(Arc::default())).await?;
+            let output = run.all().await;
+            ahead::end(&run).await;
+            match output {
+                // A tier had not what it was to have, and nobody counts on that any more. Each time round there is less that can be gone.
+                Err(BuildError::Step { why: StepError::Gone(layers), .. }) => {
+                    tracing::debug!(?layers, "gone from the tiers, beginning again");
+                }
+                output => break (run, output?),
+            }
+        };
         let image = output.image.clone().ok_or(BuildError::Cancelled)?;
         let image = shiplap_registry::clamped(&image, run.request.options.source_date_epoch()?);
         let id = self
@@ -285,7 +304,8 @@ impl Builder {
             .map_err(|e| BuildError::Image { image: "the result".to_owned(), why: e.into() })?;
         let (steps, inputs) = (run.outcomes(), run.inputs());
         let verdicts = lock(&run.verdicts).iter().map(|(id, verdict)| (run.info(*id), verdict.clone())).collect();
-        Ok(Built { id, image, warnings: run.plan.warnings.clone(), steps, inputs, verdicts })
+        let learnt = run.learnt(&image.layers);
+        Ok(Built { id, image, warnings: run.plan.warnings.clone(), steps, inputs, verdicts, learnt })
     }
 
     /// Says what [`Builder::build`] would do. Runs no step; fetches what is needed to know.
@@ -305,6 +325,9 @@ impl Builder {
         watch: Arc<dyn Watch>,
         mode: Mode,
     ) -> Result<Arc<Run>, BuildError> {
+        if let Some(remote) = &self.remote {
+            remote.sync().await?;
+        }
         let Read { text, context, ignore, graph } = Read::of(&request)?;
         let mut images = HashMap::new();
         for used in graph.images()? {
@@ -421,6 +444,7 @@ pub(crate) struct Run {
     /// Where the files of layers are that a forecast imagines.
     imagined: Mutex<HashMap<LayerId, HashMap<TreePath, PathBuf>>>,
     failure: Mutex<Option<BuildError>>,
+    notes: Mutex<elsewhere::Notes>,
 }
 
 impl Run {
@@ -461,6 +485,7 @@ impl Run {
             assumed: Mutex::default(),
             imagined: Mutex::default(),
             failure: Mutex::default(),
+            notes: Mutex::default(),
         }
     }
 
@@ -535,8 +560,12 @@ impl Run {
     /// Keeps the first failure and ends what else is running.
     fn stop(&self, error: Option<BuildError>) -> Stopped {
         if let Some(error) = error {
+            // The other stages go on where something is only gone: they are needed the next time round.
+            let is_over = !matches!(error, BuildError::Step { why: StepError::Gone(_), .. });
             lock(&self.failure).get_or_insert(error);
-            self.builder.cancel.cancel();
+            if is_over {
+                self.builder.cancel.cancel();
+            }
         }
         Stopped
     }
