@@ -87,7 +87,8 @@ impl<'a> All<'a> {
         let mut merged = Segment { replaces: self.replaces, layers, mounts, ..Segment::default() };
         let (mut sets, mut results) = (HashMap::new(), HashMap::new());
 
-        let mut runs: Vec<_> = self.runs.into_values().filter(|run| run.3 >= retention.since && is_whole(run.2)).collect();
+        let mut runs: Vec<_> =
+            self.runs.into_values().filter(|run| run.3 >= retention.since && is_whole(run.2)).collect();
         runs.sort_by_key(|run| run.0.input);
         for (run, set, result, day) in runs {
             let set = *sets.entry(set).or_insert_with(|| add(&mut merged.sets, set.to_vec()));
