@@ -29,6 +29,7 @@ mod source;
 mod steps;
 mod store;
 pub mod tier;
+mod tls;
 mod tree;
 mod watcher;
 
@@ -45,5 +46,6 @@ pub use store::{
     LINK_REST, LayerBlob, LayerPlace, Lease, MountPlace, NewManifest, NewTag, PendingLayer, RENEW, Removed, Served,
     ServedManifest, Store, Unlinked, UsedStep, seconds, today,
 };
+pub use tls::install_tls;
 pub use tree::{Found, Resolved, Stack, Tree};
 pub use watcher::{Question, Watcher};

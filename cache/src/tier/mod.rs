@@ -10,6 +10,7 @@
 
 mod error;
 pub mod merge;
+pub mod object;
 pub mod segment;
 
 use std::collections::HashSet;

@@ -27,7 +27,7 @@ use retry::Pauses;
 use session::{Access, Session};
 pub(crate) use settle::TAG_IS_KEPT;
 use shiplap_cache::Digest;
-pub use trust::install_tls;
+pub use shiplap_cache::install_tls;
 
 use crate::auth::Credentials;
 use crate::{Event, NoProgress, Progress, Reference, RemoteError, Repository, Result, Trouble};
