@@ -20,6 +20,7 @@ mod shared;
 mod subject;
 mod supply;
 mod table;
+mod tiers;
 mod tutor;
 mod warnings;
 

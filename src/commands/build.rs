@@ -18,13 +18,13 @@ use crate::failure::{Failure, Kind, Result, build_failure};
 use crate::many::{self, Jobs, Select};
 use crate::release_images::request;
 use crate::supply::{Recipe, Wanted};
-use crate::{output, warnings};
+use crate::{output, tiers, warnings};
 
 mod annotations;
 mod attest;
 mod call;
 mod context;
-mod fields;
+pub mod fields;
 pub mod flags;
 mod outputs;
 pub mod packing;
@@ -112,6 +112,7 @@ pub async fn requests(
 
 /// What builds would do.
 pub async fn forecasts(app: &App, what: What, flags: &Flags) -> Result<Vec<(Option<ImageName>, Forecast)>> {
+    app.use_cache(&flags.cache)?;
     let images = app.images()?;
     let mut forecasts = Vec::new();
     for (image, request) in requests(app, &images, what, flags).await? {
@@ -134,6 +135,9 @@ struct Report {
     reused: usize,
     ran: usize,
     steps: Vec<Step>,
+    /// What moved between here and the caches, all images of this command together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<tiers::Traffic>,
     warnings: Vec<shiplap_builder::plan::Warning>,
 }
 
@@ -146,6 +150,7 @@ struct Step {
 }
 
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
+    app.use_cache(&args.flags.cache)?;
     if let Some(call) = args.call.call()? {
         let images = app.images()?;
         let all = requests(app, &images, What::of(app, args.what.as_deref())?, &args.flags).await?.into_iter();
@@ -176,11 +181,9 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
             let request = place.request(app, &images, &args.flags).await?;
             let outputs = Outputs::of(app, &args.outputs, &args.flags.tag, &request.options)?.with(app, &documents);
             let recipe = Recipe::of(&request, None);
-            let built = build(app, &images, request, None).await?;
-            name(&images, &built, &outputs.names)?;
-            outputs.write(app, &images, &built, &recipe).await?;
+            let built = deliver(app, &images, &request, None, &outputs, &recipe).await?;
             to_stdout = !outputs.use_stdout();
-            reports.push(report(None, built, &outputs.names));
+            reports.push(report(app, None, built, &outputs.names));
         }
         What::Instance(name) => {
             refuse_for_instance(args)?;
@@ -262,12 +265,10 @@ async fn instance(
         let options = request.options.clone();
         let recipe = Recipe::of(&request, None);
         let label = several.label(instance_name, image);
-        let built = build(app, images, request, named.then_some(&label)).await?;
         let name = local_name(instance_name, image);
         let outputs = Outputs::of(app, &args.outputs, &[name], &options)?.with(app, documents);
-        self::name(images, &built, &outputs.names)?;
-        outputs.write(app, images, &built, &recipe).await?;
-        reports.push(report(Some(image.clone()), built, &outputs.names));
+        let built = deliver(app, images, &request, named.then_some(&label), &outputs, &recipe).await?;
+        reports.push(report(app, Some(image.clone()), built, &outputs.names));
     }
     Ok(reports)
 }
@@ -275,6 +276,59 @@ async fn instance(
 /// The moving local name of an instance's newest build.
 fn local_name(instance: &InstanceName, image: &ImageName) -> String {
     format!("shiplap.local/{instance}/{image}:latest")
+}
+
+/// Builds an image and takes it where it is to go. Layers that only a tier has come here when something needs them.
+async fn deliver(
+    app: &App,
+    images: &Images,
+    request: &Request,
+    label: Option<&str>,
+    outputs: &Outputs,
+    recipe: &Recipe,
+) -> Result<Built> {
+    let mut from = match app.remote(images)? {
+        Some(remote) if !outputs.need_layers() => Some(remote),
+        _ => None,
+    };
+    loop {
+        let built = match from {
+            Some(_) => build(app, images, request.clone(), label).await?,
+            None => build_whole(app, images, request.clone(), label).await?,
+        };
+        name(images, &built, &outputs.names)?;
+        match outputs.write(app, images, from.as_deref(), &built, recipe).await {
+            // A tier does not have any more what it had: then the image must be here.
+            Err(error) if from.is_some() && error.kind() == Kind::Store => from = None,
+            written => {
+                written?;
+                publish(app, images, &built).await?;
+                return Ok(built);
+            }
+        }
+    }
+}
+
+/// Tells tiers what a build learnt.
+pub async fn publish(app: &App, images: &Images, built: &Built) -> Result<()> {
+    let Some(remote) = app.remote(images)? else { return Ok(()) };
+    for done in remote.publish(&built.learnt).await? {
+        app.progress.say(&tiers::published(&done));
+    }
+    Ok(())
+}
+
+/// As [`build`], and all layers of the image are here.
+pub async fn build_whole(app: &App, images: &Images, request: Request, image: Option<&str>) -> Result<Built> {
+    let remote = app.remote(images)?;
+    loop {
+        let built = build(app, images, request.clone(), image).await?;
+        match &remote {
+            // What is gone is not counted on any more: the next build makes it.
+            Some(remote) if remote.layers(&built.image.layers).await?.is_err() => {}
+            _ => return Ok(built),
+        }
+    }
 }
 
 /// Builds, with errors shown at their place.
@@ -320,7 +374,8 @@ fn name(images: &Images, built: &Built, names: &[Reference]) -> Result<()> {
     Ok(())
 }
 
-fn report(image: Option<ImageName>, built: Built, names: &[Reference]) -> Report {
+fn report(app: &App, image: Option<ImageName>, built: Built, names: &[Reference]) -> Report {
+    let cache = app.traffic();
     let count = |wanted: fn(&Outcome) -> bool| built.steps.iter().filter(|(_, outcome)| wanted(outcome)).count();
     Report {
         image,
@@ -330,6 +385,7 @@ fn report(image: Option<ImageName>, built: Built, names: &[Reference]) -> Report
         reused: count(|o| matches!(o, Outcome::Reused)),
         ran: count(|o| matches!(o, Outcome::Ran { .. })),
         steps: built.steps.into_iter().map(|(info, outcome)| Step { info, outcome }).collect(),
+        cache,
         warnings: built.warnings,
     }
 }

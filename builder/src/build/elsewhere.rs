@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use shiplap_cache::{LayerId, Lookup, Stack, StepKey, Tree, TreePath, UsedStep};
+use shiplap_cache::{Asked, Kind, LayerId, Lookup, Observation, PathSet, Stack, StepKey, Tree, TreePath, UsedStep};
 use shiplap_registry::remote::{Gone, Learnt, UsedMount};
 
 use super::copy::Picked;
@@ -15,7 +15,7 @@ use super::files::{Files, Item};
 use super::key::Keyed;
 use super::run::{self, Mounted};
 use super::stage::Work;
-use super::{Builder, Run, explain, lock};
+use super::{Builder, Fetch, Run, explain, lock};
 use crate::plan::Op;
 
 /// What a build was told and made, for the tiers.
@@ -146,28 +146,38 @@ fn holders(files: &Files, items: &[Item]) -> HashSet<LayerId> {
     items.iter().filter(|item| !item.entry.is_dir()).filter_map(holder).collect()
 }
 
-/// Bytes that must come before a step can run, and how many of them are in files that it read the last time.
-pub(crate) fn cost(builder: &Builder, stack: &Stack, read: Option<&shiplap_cache::PathSet>) -> Option<(u64, u64)> {
-    let remote = builder.remote.as_ref()?;
-    let missing: HashSet<LayerId> = remote.missing(stack.layers()).ok()?.into_iter().collect();
-    let bytes = missing.iter().map(|layer| remote.cost(layer).unwrap_or(0)).sum();
-    let tree = builder.store().tree(stack.layers()).ok()?;
-    Some((bytes, read.map_or(0, |set| read_of(set, &tree, &missing))))
+/// What must come before a step can run on this tree. None when nothing must.
+///
+/// All layers below it come, for a program may open any file of them. What it read the last time is what would do if files were fetched one by one.
+pub(crate) fn cost(run: &Run, keyed: &Keyed, stack: &Stack) -> Result<Option<Fetch>, StepError> {
+    let Some(remote) = &run.builder.remote else { return Ok(None) };
+    let store = run.builder.store();
+    // A layer that a step before it would make is not fetched.
+    let can_come = |layer: &LayerId| !store.layer_places(layer).unwrap_or_default().is_empty();
+    let missing: HashSet<LayerId> = remote.missing(stack.layers())?.into_iter().filter(can_come).collect();
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let mut bytes = 0;
+    for layer in &missing {
+        bytes += remote.cost(layer)?;
+    }
+    let tree = store.tree(stack.layers())?;
+    let last = store.path_sets(&keyed.key)?.into_iter().find(|set| !set.is_whole_parent());
+    Ok(Some(Fetch { layers: missing.len(), bytes, read: last.map(|set| read_of(&set, &tree, &missing)) }))
 }
 
 /// Bytes of the files that a step reads in these layers.
-fn read_of(set: &shiplap_cache::PathSet, tree: &Tree, layers: &HashSet<LayerId>) -> u64 {
-    let size = |observation: shiplap_cache::Observation| {
-        if observation.asked != shiplap_cache::Asked::Content {
-            return 0;
+fn read_of(set: &PathSet, tree: &Tree, layers: &HashSet<LayerId>) -> u64 {
+    let size = |observation: Observation| {
+        let found = tree.find(&observation.path).filter(|_| observation.asked == Asked::Content)?;
+        if !layers.contains(&tree.layers()[found.layer].id()) {
+            return None;
         }
-        match tree.find(&observation.path) {
-            Some(found) if layers.contains(&tree.layers()[found.layer].id()) => match tree.entry(found).kind {
-                shiplap_cache::Kind::File { size, .. } => size,
-                _ => 0,
-            },
-            _ => 0,
+        match tree.entry(found).kind {
+            Kind::File { size, .. } => Some(size),
+            _ => None,
         }
     };
-    set.observations().into_iter().map(size).sum()
+    set.observations().into_iter().filter_map(size).sum()
 }

@@ -17,7 +17,7 @@ use super::files::Item;
 use super::key::Keyed;
 use super::run::Mounted;
 use super::stage::{Work, complete};
-use super::{Decision, Run};
+use super::{Decision, Run, elsewhere};
 use crate::plan::Step;
 
 /// Decides a step. None when nobody knows what it would make.
@@ -82,7 +82,8 @@ pub(super) async fn step(
     if let Some(words) = stale {
         why = Why::asked(words);
     }
-    run.decided(id, Decision::Run { why });
+    let fetch = elsewhere::cost(run, keyed, stack)?;
+    run.decided(id, Decision::Run { why, fetch });
     let layer = match made {
         Some((index, _)) => Some(run.imagine(index)),
         None => explain::last_result(run, id, keyed)?.map(|last| {

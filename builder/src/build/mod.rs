@@ -198,6 +198,17 @@ pub struct Inputs {
     pub http: BTreeMap<String, Digest>,
 }
 
+/// What must come from a tier before a step can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Fetch {
+    /// Layers that are not here.
+    pub layers: usize,
+    /// Their bytes, packed.
+    pub bytes: u64,
+    /// Bytes of the files in them that the step read the last time; none where it never ran.
+    pub read: Option<u64>,
+}
+
 /// What a build would do with a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "decision", rename_all = "snake_case")]
@@ -217,6 +228,9 @@ pub enum Decision {
     Run {
         /// Why.
         why: Why,
+        /// What must come from a tier first.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fetch: Option<Fetch>,
     },
     /// That depends on what a step before it makes when it runs.
     Open {

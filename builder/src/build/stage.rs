@@ -54,7 +54,7 @@ pub(crate) struct Stopped;
 type Failure = Option<BuildError>;
 
 /// What a step takes besides the tree that it stands on. Found only when the step runs, where its key could be made without.
-pub(super) enum Work {
+pub(crate) enum Work {
     Run { mounted: Option<Vec<Mounted>> },
     Copy { picked: Option<Vec<Picked>>, to: Destination },
     Folder { path: String, user: Option<String> },

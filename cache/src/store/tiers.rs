@@ -337,7 +337,8 @@ impl Store {
         let path = self.index_file(id);
         // A layer that comes at the same time brings its own: both say the same but for times.
         if !path.exists() {
-            let temporary = tempfile::NamedTempFile::new_in(self.temporary()?.path()).at("write", &path)?;
+            let folder = self.temporary()?;
+            let temporary = tempfile::NamedTempFile::new_in(folder.path()).at("write", &path)?;
             std::fs::write(temporary.path(), index.as_bytes()).at("write", &path)?;
             temporary.persist(&path).map_err(|e| e.error).at("write", &path)?;
         }

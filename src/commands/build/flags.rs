@@ -13,10 +13,13 @@ use super::packing::SOURCE_DATE_EPOCH;
 use super::{secrets, steps};
 use crate::docker_config;
 use crate::failure::{Failure, Kind, Result};
+use crate::tiers::CacheFlags;
 
 /// What the build takes from the command line.
 #[derive(Debug, clap::Args)]
 pub struct Flags {
+    #[command(flatten)]
+    pub cache: CacheFlags,
     /// The Dockerfile, a file or a URL [default: DIR/Dockerfile]; `-` reads it from standard input
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,

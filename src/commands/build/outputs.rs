@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use shiplap_builder::build::Built;
 use shiplap_builder::dockerfile::BuildOptions;
 use shiplap_registry::archive::export_folder;
-use shiplap_registry::{Images, PackOptions, Packed, Reference};
+use shiplap_registry::remote::Remote;
+use shiplap_registry::{Compression, Images, PackOptions, Packed, Reference};
 
 use super::annotations::{self, Annotation};
 use super::packing::{CompressionKind, Packing, SOURCE_DATE_EPOCH, pack_options_at};
@@ -185,13 +186,37 @@ impl Outputs {
         }
     }
 
+    /// Whether the image's layers must be here: for all but pushing, and keeping it for later.
+    pub fn need_layers(&self) -> bool {
+        let packed = |output: &Output| match output.to {
+            To::Cache => false,
+            To::Store => self.metadata.is_some(),
+            To::Registry { .. } => output.force_compression,
+            To::Files(_) | To::File(..) => true,
+        };
+        let noted = |packing: &Packing| {
+            let PackOptions { compression, clamp, .. } = packing.options;
+            !packing.annotations.is_empty() || clamp.is_some() || compression != Compression::default()
+        };
+        self.wanted.anything() || self.all.iter().any(|(output, packing)| packed(output) || noted(packing))
+    }
+
     /// Whether one of them takes standard output.
     pub fn use_stdout(&self) -> bool {
         self.all.iter().any(|(output, _)| output.is_stdout())
     }
 
     /// Takes the image where it is to go.
-    pub async fn write(&self, app: &App, images: &Images, built: &Built, recipe: &Recipe) -> Result<()> {
+    ///
+    /// With a remote, layers need not be here to be pushed.
+    pub async fn write(
+        &self,
+        app: &App,
+        images: &Images,
+        remote: Option<&Remote>,
+        built: &Built,
+        recipe: &Recipe,
+    ) -> Result<()> {
         let mut last = None;
         for (output, packing) in &self.all {
             match &output.to {
@@ -203,9 +228,10 @@ impl Outputs {
                 }
                 To::Store => {}
                 To::Registry { by_digest } => {
+                    let packing = packing.clone().from_elsewhere(remote.is_some());
                     let packed = packing.pack(app, images, &built.image)?;
                     self.attach(images, built, recipe, &packed)?;
-                    self.push(app, images, &packed, *by_digest).await?;
+                    self.push(app, images, remote, &packed, *by_digest).await?;
                     last = Some(packed);
                 }
                 To::Files(folder) => export_folder(images.store(), &built.image, packing.options.clamp, folder)?,
@@ -221,12 +247,22 @@ impl Outputs {
         }
     }
 
-    async fn push(&self, app: &App, images: &Images, packed: &Packed, by_digest: bool) -> Result<()> {
+    async fn push(
+        &self,
+        app: &App,
+        images: &Images,
+        remote: Option<&Remote>,
+        packed: &Packed,
+        by_digest: bool,
+    ) -> Result<()> {
         let client = app.client();
         let digest = packed.manifest.digest;
         for name in &self.pushed {
             let name = if by_digest { name.repository().with_digest(digest) } else { name.clone() };
-            exchange::push_whole(&client, images, &digest, &name).await?;
+            match remote {
+                Some(_) => drop(client.push_from(images, remote, &digest, &name).await?),
+                None => drop(exchange::push_whole(&client, images, &digest, &name).await?),
+            }
             let tell = |text: &str| app.note(text);
             exchange::push_attached(&client, images, name.repository(), &digest, &tell).await?;
         }
