@@ -193,6 +193,11 @@ impl App {
         self.global.registries.client(self.progress.clone())
     }
 
+    /// A client that would rather say soon that a registry does not answer than try for long.
+    pub fn hasty_client(&self) -> Client {
+        self.global.registries.hasty_client(self.progress.clone())
+    }
+
     /// A builder over the store.
     pub fn builder(&self, images: &Images) -> Result<Arc<Builder>> {
         let client = Some(Arc::new(self.client()));

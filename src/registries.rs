@@ -41,16 +41,25 @@ pub struct Registries {
 impl Registries {
     /// A client with the credentials of Docker and podman.
     pub fn client(&self, progress: Arc<Progress>) -> Client {
+        Client::new(self.options(progress))
+    }
+
+    /// The same for questions that somebody waits for.
+    pub fn hasty_client(&self, progress: Arc<Progress>) -> Client {
+        Client::new(ClientOptions { attempts: 3, parallel: 16, ..self.options(progress) })
+    }
+
+    fn options(&self, progress: Arc<Progress>) -> ClientOptions {
         let folders = CERTIFICATES.iter().map(|folder| Path::new(folder).to_owned());
         let own = dirs::config_dir().map(|config| config.join("containers/certs.d"));
-        Client::new(ClientOptions {
+        ClientOptions {
             credentials: credentials(),
             progress,
             insecure: self.insecure.clone(),
             authorities: self.ca.clone(),
             certificates: folders.chain(own).collect(),
             ..ClientOptions::default()
-        })
+        }
     }
 }
 
