@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
 use shiplap_manifests::deploy::{Deployer, Expect};
 use shiplap_manifests::deployment::DeploymentSeq;
 use shiplap_manifests::health::HealthCheck;
+use shiplap_manifests::preview::Preview;
 use shiplap_manifests::{Config, target};
 use shiplap_registry::Images;
 
 use crate::app::App;
+use crate::commands::diff::summary::{self, Summary};
 use crate::failure::Result;
 use crate::supply::SignedCheck;
 use crate::{health, shared};
@@ -45,6 +48,15 @@ impl Flags {
     }
 }
 
+/// What a deploy or rollback would do, and what it would bring.
+#[derive(Debug, Serialize)]
+pub struct Outlook {
+    #[serde(flatten)]
+    pub preview: Preview,
+    /// From the release that runs to the other; none where nothing runs.
+    pub differences: Option<Summary>,
+}
+
 /// A command that deploys, before it is known to which instance.
 pub struct Deploying<'a> {
     pub app: &'a App,
@@ -54,14 +66,22 @@ pub struct Deploying<'a> {
 }
 
 impl Deploying<'_> {
-    /// Looks at what would be done for an instance.
-    pub fn look<T>(&self, instance: &str, ask: impl FnOnce(&Deployer<'_>) -> Result<T>) -> Result<T> {
+    /// What would be done for an instance, and what would be different then.
+    pub fn preview(
+        &self,
+        instance: &str,
+        ask: impl FnOnce(&Deployer<'_>) -> shiplap_manifests::Result<Preview>,
+    ) -> Result<Outlook> {
         let (instance, settings) = self.config.instance(instance)?;
         let mut history = self.app.history(self.images)?;
         shared::look(self.app, Some(self.config), &mut history)?;
         let targets = target::of_instance(self.config, settings);
         let check = SignedCheck::new(self.app, self.images, self.flags.verify_key.as_ref(), self.config, settings)?;
-        ask(&Deployer { history: &mut history, instance, targets: &targets, check: &check, observer: &() })
+        let preview =
+            ask(&Deployer { history: &mut history, instance, targets: &targets, check: &check, observer: &() })?;
+        let running = preview.from.as_ref().map(|version| history.release(instance, version)).transpose()?;
+        let differences = running.map(|before| summary::of(self.images, before, preview.to.clone())).transpose()?;
+        Ok(Outlook { preview, differences })
     }
 
     /// Does something to an instance while nobody else does.

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use shiplap_manifests::deploy::{DeployReport, DeployRequest, TargetChange};
 use shiplap_manifests::images::Unchecked;
-use shiplap_manifests::preview::Preview;
 
 use crate::app::App;
+use crate::commands::diff::summary;
 use crate::commands::rollback;
-use crate::deploying::{Deploying, Flags};
+use crate::deploying::{Deploying, Flags, Outlook};
 use crate::failure::{Failure, Kind, Result};
 use crate::many::{self, Select};
 use crate::output;
@@ -48,7 +48,7 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let deploying = Deploying { app, config: &config, images: &images, flags: &args.flags };
     if args.dry_run {
         let accept = args.flags.accept_unchecked;
-        let ask = |name: &str| deploying.look(name, |deployer| Ok(deployer.preview_deploy(&version, accept)?));
+        let ask = |name: &str| deploying.preview(name, |deployer| deployer.preview_deploy(&version, accept));
         return match several {
             Some(instances) => {
                 many::finish(app, many::in_turn(app, instances, |name| ask(name.as_str())), preview_in_short)
@@ -101,17 +101,19 @@ pub fn in_short(report: &DeployReport) -> String {
 }
 
 /// What a deploy or rollback would do, in a line of a table.
-pub fn preview_in_short(preview: &Preview) -> String {
+pub fn preview_in_short(outlook: &Outlook) -> String {
+    let preview = &outlook.preview;
     let from = preview.from.as_ref().map_or("nothing".to_owned(), ToString::to_string);
     format!("from {from} to {}", preview.to.release.tag)
 }
 
 /// Prints what a deploy or rollback would do.
-pub fn preview(app: &App, preview: &Preview) -> Result<ExitCode> {
+pub fn preview(app: &App, outlook: &Outlook) -> Result<ExitCode> {
     if app.global.json {
-        output::json(preview)?;
+        output::json(outlook)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let preview = &outlook.preview;
     let (release, from) = (&preview.to.release, preview.from.as_ref());
     let from = from.map_or("nothing".to_owned(), ToString::to_string);
     output::line(&format!("{} would go from {from} to {}", release.instance, release.tag));
@@ -120,6 +122,9 @@ pub fn preview(app: &App, preview: &Preview) -> Result<ExitCode> {
     }
     unchecked(&preview.unchecked);
     preview.changes.iter().for_each(change);
+    if let Some(differences) = &outlook.differences {
+        summary::show(differences);
+    }
     if let Some(migrations) = &preview.migrations {
         rollback::migrations(migrations);
         rollback::not_rolled_back(&preview.not_rolled_back);

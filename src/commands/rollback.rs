@@ -72,7 +72,7 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let deploying = Deploying { app, config: &config, images: &images, flags: &args.flags };
     if args.dry_run {
         let accept = args.flags.accept_unchecked;
-        let ask = |name: &str| deploying.look(name, |deployer| Ok(deployer.preview_rollback(to.as_ref(), accept)?));
+        let ask = |name: &str| deploying.preview(name, |deployer| deployer.preview_rollback(to.as_ref(), accept));
         return match several {
             Some(instances) => {
                 let done = many::in_turn(app, instances, |name| ask(name.as_str()));
