@@ -236,6 +236,11 @@ impl App {
         self.remote.get()?.as_ref().map(|remote| remote.moved().into())
     }
 
+    /// A client that would rather say soon that a registry does not answer than try for long.
+    pub fn hasty_client(&self) -> Client {
+        self.global.registries.hasty_client(self.progress.clone())
+    }
+
     /// A builder over the store.
     pub fn builder(&self, images: &Images) -> Result<Arc<Builder>> {
         let client = Some(Arc::new(self.client()));

@@ -3,6 +3,7 @@
 mod app;
 mod cli;
 mod commands;
+mod deploying;
 mod docker_config;
 mod explain;
 mod failure;

@@ -51,6 +51,11 @@ impl Registries {
         Client::new(ClientOptions { attempts, patience, ..self.options(progress) })
     }
 
+    /// The same for questions that somebody waits for.
+    pub fn hasty_client(&self, progress: Arc<Progress>) -> Client {
+        Client::new(ClientOptions { attempts: 3, parallel: 16, ..self.options(progress) })
+    }
+
     fn options(&self, progress: Arc<Progress>) -> ClientOptions {
         let folders = CERTIFICATES.iter().map(|folder| Path::new(folder).to_owned());
         let own = dirs::config_dir().map(|config| config.join("containers/certs.d"));
