@@ -4,6 +4,7 @@ mod app;
 mod cli;
 mod commands;
 mod docker_config;
+mod engine;
 mod explain;
 mod failure;
 mod health;

@@ -11,9 +11,11 @@ use shiplap_cache::ImageId;
 use shiplap_manifests::Config;
 use shiplap_manifests::config::Image;
 use shiplap_manifests::names::{ImageName, InstanceName};
+use shiplap_registry::engine::HandedOver;
 use shiplap_registry::{Images, Reference};
 
 use crate::app::App;
+use crate::commands::load;
 use crate::failure::{Failure, Kind, Result, build_failure};
 use crate::many::{self, Jobs, Select};
 use crate::release_images::request;
@@ -135,6 +137,9 @@ struct Report {
     ran: usize,
     steps: Vec<Step>,
     warnings: Vec<shiplap_builder::plan::Warning>,
+    /// What a container engine was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<HandedOver>,
 }
 
 #[derive(Debug, Serialize)]
@@ -175,12 +180,13 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
             }
             let request = place.request(app, &images, &args.flags).await?;
             let outputs = Outputs::of(app, &args.outputs, &args.flags.tag, &request.options)?.with(app, &documents);
+            let outputs = outputs.reach(app).await?;
             let recipe = Recipe::of(&request, None);
             let built = build(app, &images, request, None).await?;
             name(&images, &built, &outputs.names)?;
-            outputs.write(app, &images, &built, &recipe).await?;
+            let engine = outputs.write(app, &images, &built, &recipe).await?;
             to_stdout = !outputs.use_stdout();
-            reports.push(report(None, built, &outputs.names));
+            reports.push(Report { engine, ..report(None, built, &outputs.names) });
         }
         What::Instance(name) => {
             refuse_for_instance(args)?;
@@ -262,12 +268,12 @@ async fn instance(
         let options = request.options.clone();
         let recipe = Recipe::of(&request, None);
         let label = several.label(instance_name, image);
-        let built = build(app, images, request, named.then_some(&label)).await?;
         let name = local_name(instance_name, image);
-        let outputs = Outputs::of(app, &args.outputs, &[name], &options)?.with(app, documents);
+        let outputs = Outputs::of(app, &args.outputs, &[name], &options)?.with(app, documents).reach(app).await?;
+        let built = build(app, images, request, named.then_some(&label)).await?;
         self::name(images, &built, &outputs.names)?;
-        outputs.write(app, images, &built, &recipe).await?;
-        reports.push(report(Some(image.clone()), built, &outputs.names));
+        let engine = outputs.write(app, images, &built, &recipe).await?;
+        reports.push(Report { engine, ..report(Some(image.clone()), built, &outputs.names) });
     }
     Ok(reports)
 }
@@ -331,6 +337,7 @@ fn report(image: Option<ImageName>, built: Built, names: &[Reference]) -> Report
         ran: count(|o| matches!(o, Outcome::Ran { .. })),
         steps: built.steps.into_iter().map(|(info, outcome)| Step { info, outcome }).collect(),
         warnings: built.warnings,
+        engine: None,
     }
 }
 
@@ -353,6 +360,7 @@ fn show(app: &App, flags: &OutputFlags, reports: &[Report], to_stdout: bool, mil
         let name = report.names.first().cloned().unwrap_or_else(|| "no name".to_owned());
         let reused = report.cached + report.reused;
         line(&format!("{}  {name}  {reused} steps reused, {} run", report.id.short(), report.ran));
+        report.engine.iter().for_each(|handed| line(&load::describe(handed)));
     }
     if !flags.quiet && app.has_words {
         eprintln!("built in {}", output::duration(millis));
