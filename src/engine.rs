@@ -1,12 +1,16 @@
 //! Which container engine is meant, as the `docker` command finds it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
+use shiplap_builder::build::EngineBases;
 use shiplap_cache::Digest;
 use shiplap_registry::engine::{Address, Engine, EngineError, Tls};
 
 use crate::app::App;
+use crate::commands::build::Flags;
+use crate::commands::build::flags::BaseFrom;
 use crate::docker_config;
 use crate::failure::{Failure, Kind, Result};
 
@@ -31,6 +35,23 @@ pub async fn connect(app: &App) -> Result<Engine> {
             error => error.into(),
         }
     })
+}
+
+/// The engine that base images come from, where one is asked for.
+pub async fn bases(app: &App, flags: &Flags) -> Result<Option<Arc<EngineBases>>> {
+    match flags.base_from {
+        BaseFrom::Registry => Ok(None),
+        BaseFrom::Engine => Ok(Some(Arc::new(EngineBases::new(connect(app).await?)))),
+    }
+}
+
+/// Says which base images an engine had: on another machine they may be others.
+pub fn tell(app: &App, bases: Option<&EngineBases>) {
+    let Some(bases) = bases else { return };
+    for (name, id) in bases.taken() {
+        app.progress.finish();
+        app.note(&format!("{name} is the image {id} of {}", bases.engine()));
+    }
 }
 
 /// What is set, the more important first.

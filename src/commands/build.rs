@@ -20,7 +20,7 @@ use crate::failure::{Failure, Kind, Result, build_failure};
 use crate::many::{self, Jobs, Select};
 use crate::release_images::request;
 use crate::supply::{Recipe, Wanted};
-use crate::{output, warnings};
+use crate::{engine, output, warnings};
 
 mod annotations;
 mod attest;
@@ -100,16 +100,19 @@ pub async fn requests(
     what: What,
     flags: &Flags,
 ) -> Result<Vec<(Option<ImageName>, Request)>> {
-    match what {
-        What::Context(place) => Ok(vec![(None, place.request(app, images, flags).await?)]),
+    let mut all: Vec<(Option<ImageName>, Request)> = match what {
+        What::Context(place) => vec![(None, place.request(app, images, flags).await?)],
         What::Instance(name) => {
             flags.refuse_for_instance()?;
             let config = app.need_config()?;
             let images = &config.instance(&name)?.1.image;
             let request = |image: &Image| flags.adjust(request(&config, image)?);
-            images.iter().map(|(name, image)| Ok((Some(name.clone()), request(image)?))).collect()
+            images.iter().map(|(name, image)| Ok((Some(name.clone()), request(image)?))).collect::<Result<_>>()?
         }
-    }
+    };
+    let engine = engine::bases(app, flags).await?;
+    all.iter_mut().for_each(|(_, request)| request.engine = engine.clone());
+    Ok(all)
 }
 
 /// What builds would do.
@@ -117,9 +120,10 @@ pub async fn forecasts(app: &App, what: What, flags: &Flags) -> Result<Vec<(Opti
     let images = app.images()?;
     let mut forecasts = Vec::new();
     for (image, request) in requests(app, &images, what, flags).await? {
-        let place = DockerfilePlace::of(&request);
+        let (place, bases) = (DockerfilePlace::of(&request), request.engine.clone());
         let watch = app.progress.watch(image.as_ref().map(ImageName::as_str));
         let forecast = app.builder(&images)?.forecast(request, watch).await.map_err(|error| place.show(app, error))?;
+        engine::tell(app, bases.as_deref());
         forecasts.push((image, forecast));
     }
     app.progress.finish();
@@ -179,6 +183,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
                 ));
             }
             let request = place.request(app, &images, &args.flags).await?;
+            let request = Request { engine: engine::bases(app, &args.flags).await?, ..request };
             let outputs = Outputs::of(app, &args.outputs, &args.flags.tag, &request.options)?.with(app, &documents);
             let outputs = outputs.reach(app).await?;
             let recipe = Recipe::of(&request, None);
@@ -262,9 +267,11 @@ async fn instance(
         return Err(Failure::new(Kind::Usage, message).hint("choose one with --image"));
     }
     let named = several != Several::No || instance.image.len() > 1;
+    let bases = engine::bases(app, &args.flags).await?;
     let mut reports = Vec::new();
     for (image, settings) in chosen {
         let request = several.adjust(args.flags.adjust(request(config, settings)?)?);
+        let request = Request { engine: bases.clone(), ..request };
         let options = request.options.clone();
         let recipe = Recipe::of(&request, None);
         let label = several.label(instance_name, image);
@@ -292,8 +299,10 @@ pub async fn build(app: &App, images: &Images, request: Request, image: Option<&
         return Err(Failure::new(Kind::Missing, format!("the build context {} is not a directory", folder.display()))
             .hint("for an instance it is `context` in shiplap.toml, relative to that file"));
     }
-    let watch = app.progress.watch(image);
-    app.builder(images)?.build(request, watch).await.map_err(|error| place.show(app, error))
+    let (watch, bases) = (app.progress.watch(image), request.engine.clone());
+    let built = app.builder(images)?.build(request, watch).await;
+    engine::tell(app, bases.as_deref());
+    built.map_err(|error| place.show(app, error))
 }
 
 /// The Dockerfile of a request, to show what is wrong in it when the request is gone.

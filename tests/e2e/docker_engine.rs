@@ -227,3 +227,43 @@ fn the_engine_of_podman_is_found_by_its_own_variable() {
     let layer = manifest[0]["Layers"][0].as_str().unwrap();
     assert!(engine.loaded_file(layer).is_some());
 }
+
+#[test]
+fn a_base_image_comes_from_the_engine_where_that_is_asked_for() {
+    for site in Site::all() {
+        // Nobody listens there.
+        let base = format!("localhost:1/{}", site.tag("base"));
+        let import = |text: &str| {
+            site.home.build("bottom:1", &format!("FROM base:1\nRUN echo {text} >/text\n"), &[]);
+            let tar = site.home.path("bottom.tar");
+            site.home.run(["export", "bottom:1", tar.to_str().unwrap(), "--format", "rootfs"]).ok();
+            site.docker(&["import", "-c", "ENV PATH=/bin", "-c", "ENV FROM=engine", tar.to_str().unwrap(), &base]);
+        };
+        import("first");
+        site.home.write("Dockerfile", format!("FROM {base}\nRUN echo $FROM $(cat /text) >/result\n"));
+        let words = ["build", "-t", "top:1", "."];
+        site.run(&words).ends_with(5).says("cannot get the image").says("--base-from engine");
+        let with_engine = [&words[..], &["--base-from", "engine"]].concat();
+        site.run(&with_engine).ok().says(&format!("taking {base} from")).says("note: ").says("0 steps reused, 1 run");
+        assert_eq!(site.home.file("top:1", "result"), "engine first\n");
+
+        let again = site.run(&with_engine).ok().says("1 steps reused, 0 run");
+        assert!(!again.err.contains("taking"), "{}", again.err);
+        site.run(&["plan", ".", "--base-from=engine"])
+            .ok()
+            .says(&format!("note: {base} is the image"))
+            .says("1 reused");
+        // The store learns no name that it would take for the registry's.
+        site.run(&words).ends_with(5);
+
+        import("second");
+        site.home.write("Dockerfile", format!("FROM {base}\nRUN echo $FROM $(cat /text) >/result\n"));
+        site.run(&with_engine).ok().says("1 run");
+        assert_eq!(site.home.file("top:1", "result"), "engine second\n");
+        // What it does not have comes from where it came before.
+        site.home.write("Dockerfile", "FROM base:1\nRUN true\n");
+        let ran = site.run(&with_engine).ok();
+        assert!(!ran.err.contains("is the image"), "{}", ran.err);
+        site.docker(&["image", "rm", &base]);
+    }
+}

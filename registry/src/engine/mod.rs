@@ -11,9 +11,11 @@ mod endpoint;
 mod error;
 mod hand_over;
 mod parts;
+mod save;
 mod stream;
 
 pub use address::{Address, Tls};
 pub use client::{Engine, Keeps};
 pub use error::EngineError;
 pub use hand_over::{HandedOver, Way};
+pub use save::Found;
