@@ -136,6 +136,7 @@ impl App {
             Command::Images(args) => commands::images::run(self, args),
             Command::Import(args) => commands::import::run(self, args),
             Command::Export(args) => commands::export::run(self, args),
+            Command::Load(args) => commands::load::run(self, args).await,
             Command::Rmi(args) => commands::rmi::run(self, args),
             Command::Push(args) => commands::push::run(self, args).await,
             Command::Pull(args) => commands::pull::run(self, args).await,

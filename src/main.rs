@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod deploying;
 mod docker_config;
+mod engine;
 mod explain;
 mod failure;
 mod health;

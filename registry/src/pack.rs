@@ -52,10 +52,7 @@ pub(crate) fn pack(store: &Store, image: &Image, options: &PackOptions, progress
     let layers: Vec<LayerBlob> =
         image.layers.par_iter().map(|id| pack_layer(store, id, options, progress)).collect::<Result<_>>()?;
     let diff_ids: Vec<Digest> = layers.iter().map(|l| l.diff_id).collect();
-    let config = match original_config(store, image, &diff_ids)? {
-        Some(original) => original,
-        None => clamped(image, options.clamp).config_file(&diff_ids),
-    };
+    let config = config_bytes(store, image, &diff_ids, options.clamp)?;
     let config = (Descriptor::of(OCI_CONFIG, &config), store.blobs().put(&config)?).0;
     let manifest = Manifest {
         schema_version: 2,
@@ -69,6 +66,14 @@ pub(crate) fn pack(store: &Store, image: &Image, options: &PackOptions, progress
     let bytes = serde_json::to_vec(&manifest).map_err(shiplap_cache::Error::from)?;
     store.blobs().put(&bytes)?;
     Ok(Packed { manifest: Descriptor::of(OCI_MANIFEST, &bytes), config, layers })
+}
+
+/// The config of a packed image: the one that it came with where that fits, for Docker's image ID is its digest.
+pub(crate) fn config_bytes(store: &Store, image: &Image, diff_ids: &[Digest], clamp: Option<i64>) -> Result<Vec<u8>> {
+    Ok(match original_config(store, image, diff_ids)? {
+        Some(original) => original,
+        None => clamped(image, clamp).config_file(diff_ids),
+    })
 }
 
 /// The image with no time of its making later than `latest`: without that the same files would still make another digest.

@@ -21,6 +21,7 @@ mod check;
 mod chmod;
 mod copy;
 mod elsewhere;
+mod engine;
 mod error;
 mod events;
 mod explain;
@@ -56,6 +57,7 @@ use shiplap_registry::remote::{Learnt, Remote};
 use shiplap_registry::{Client, Image, Images};
 
 pub use check::Checked;
+pub use engine::EngineBases;
 pub use error::{BuildError, FetchError, StepError};
 pub use events::{Event, Outcome, StepId, StepInfo, StepSelector, Unwatched, Watch};
 pub use explain::{Change, Reason, What, Why};
@@ -106,6 +108,8 @@ pub struct Request {
     pub no_cache_stages: Vec<String>,
     /// Ask the registry for base images even when they are here.
     pub pull: bool,
+    /// An engine that has base images, which come before those of the store and of registries.
+    pub engine: Option<Arc<EngineBases>>,
     /// Watch what steps ask of the tree below them; without it the whole tree below a step is its input.
     pub trace: bool,
     /// Run steps before their turn, on the tree that there will be if those before them make what they made the last time.
@@ -142,6 +146,7 @@ impl Request {
             labels: BTreeMap::new(),
             no_cache: false,
             no_cache_stages: Vec::new(),
+            engine: None,
             pull: false,
             trace: true,
             ahead: true,
@@ -345,7 +350,7 @@ impl Builder {
         let Read { text, context, ignore, graph } = Read::of(&request)?;
         let mut images = HashMap::new();
         for used in graph.images()? {
-            let image = self.image(&used.image, request.pull, &watch).await?;
+            let image = self.image(&used.image, request.pull, request.engine.as_deref(), &watch).await?;
             images.insert(used.image, image);
         }
         let config = |image: &ImageRef| images.get(image).and_then(image_config);

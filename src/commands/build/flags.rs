@@ -68,6 +68,9 @@ pub struct Flags {
     /// Ask registries for base images that are in the store
     #[arg(long)]
     pub pull: bool,
+    /// Where base images come from that are named without a digest
+    #[arg(long, value_enum, default_value_t, value_name = "PLACE")]
+    pub base_from: BaseFrom,
     /// Do not watch what RUN steps read: a step runs again when anything below it changed
     #[arg(long)]
     pub no_trace: bool,
@@ -81,6 +84,16 @@ pub struct Flags {
     /// Say why each step that runs does
     #[arg(long)]
     pub explain: bool,
+}
+
+/// `--base-from`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum BaseFrom {
+    /// The store, else the registry
+    #[default]
+    Registry,
+    /// The container engine where it has an image of the name, else as without this flag
+    Engine,
 }
 
 /// `--network`.

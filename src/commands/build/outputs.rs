@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use shiplap_builder::build::Built;
 use shiplap_builder::dockerfile::BuildOptions;
 use shiplap_registry::archive::export_folder;
+use shiplap_registry::engine::{Engine, HandedOver};
 use shiplap_registry::remote::Remote;
 use shiplap_registry::{Compression, Images, PackOptions, Packed, Reference};
 
 use super::annotations::{self, Annotation};
 use super::packing::{CompressionKind, Packing, SOURCE_DATE_EPOCH, pack_options_at};
 use crate::app::App;
-use crate::commands::export;
+use crate::commands::{export, load};
+use crate::engine;
 use crate::failure::{Failure, Kind, Result};
 use crate::supply::{Recipe, Wanted, exchange};
 use spec::{Output, To};
@@ -27,7 +29,7 @@ pub struct OutputFlags {
     /// Push the image under its names
     #[arg(long)]
     pub push: bool,
-    /// Keep the image in the store, under its names: what happens without it too
+    /// Give the image to the container engine, under its names; only the layers that it lacks are moved
     #[arg(long)]
     pub load: bool,
     /// Take the image elsewhere: a folder for its files, `-` for a tar of them, or
@@ -53,13 +55,8 @@ pub struct OutputFlags {
 
 impl OutputFlags {
     /// Says what does not go with an instance, if it was given.
-    pub fn of_directories(&self) -> [(&'static str, bool); 4] {
-        [
-            ("--push", self.push),
-            ("--load", self.load),
-            ("--output", !self.output.is_empty()),
-            ("--annotation", !self.annotation.is_empty()),
-        ]
+    pub fn of_directories(&self) -> [(&'static str, bool); 3] {
+        [("--push", self.push), ("--output", !self.output.is_empty()), ("--annotation", !self.annotation.is_empty())]
     }
 
     /// The flag that can be about one image only, if one was given.
@@ -79,6 +76,8 @@ pub struct Outputs {
     metadata: Option<PathBuf>,
     /// What is attached to it.
     wanted: Wanted,
+    /// The engine that it goes into.
+    engine: Option<Engine>,
 }
 
 impl Outputs {
@@ -93,7 +92,11 @@ impl Outputs {
                 None => given.push(Output::plain(To::Registry { by_digest: false })),
             }
         }
-        if given.is_empty() || flags.load {
+        if flags.load && !given.iter().any(|output| output.to == To::Engine) {
+            given.push(Output::plain(To::Engine));
+        }
+        // What goes into an engine stays here too, for the next time.
+        if given.is_empty() || given.iter().any(|output| output.to == To::Engine) {
             given.push(Output::plain(To::Store));
         }
         check_places(app, &given)?;
@@ -132,6 +135,7 @@ impl Outputs {
             pushed: names,
             metadata: flags.metadata_file.clone(),
             wanted: Wanted::default(),
+            engine: None,
         };
         outputs.remark(app, flags);
         Ok(outputs)
@@ -150,6 +154,15 @@ impl Outputs {
         Self { wanted: if keeps { wanted.clone() } else { Wanted::default() }, ..self }
     }
 
+    /// With the engine, where the image goes into one: whether it answers is found out before a long build, not after it.
+    pub async fn reach(self, app: &App) -> Result<Self> {
+        let engine = match self.all.iter().any(|(output, _)| output.to == To::Engine) {
+            true => Some(engine::connect(app).await?),
+            false => None,
+        };
+        Ok(Self { engine, ..self })
+    }
+
     /// Attaches what is wanted to a packed image, in the name of each repository that it is in.
     fn attach(&self, images: &Images, built: &Built, recipe: &Recipe, packed: &Packed) -> Result<()> {
         for name in &self.pushed {
@@ -162,12 +175,6 @@ impl Outputs {
     fn remark(&self, app: &App, flags: &OutputFlags) {
         if flags.quiet {
             return;
-        }
-        if flags.load {
-            app.note(
-                "--load: the image stays in shiplap's own store; \
-                 `shiplap export NAME - --format docker-archive | docker load` gives it to a Docker engine",
-            );
         }
         let packs = self.metadata.is_some() || self.all.iter().any(|(output, _)| output.packs());
         let noted = self.all.iter().any(|(_, packing)| !packing.annotations.is_empty());
@@ -192,7 +199,7 @@ impl Outputs {
             To::Cache => false,
             To::Store => self.metadata.is_some(),
             To::Registry { .. } => output.force_compression,
-            To::Files(_) | To::File(..) => true,
+            To::Engine | To::Files(_) | To::File(..) => true,
         };
         let noted = |packing: &Packing| {
             let PackOptions { compression, clamp, .. } = packing.options;
@@ -206,7 +213,7 @@ impl Outputs {
         self.all.iter().any(|(output, _)| output.is_stdout())
     }
 
-    /// Takes the image where it is to go.
+    /// Takes the image where it is to go. Says what an engine was given, where one was.
     ///
     /// With a remote, layers need not be here to be pushed.
     pub async fn write(
@@ -216,8 +223,8 @@ impl Outputs {
         remote: Option<&Remote>,
         built: &Built,
         recipe: &Recipe,
-    ) -> Result<()> {
-        let mut last = None;
+    ) -> Result<Option<HandedOver>> {
+        let (mut last, mut handed) = (None, None);
         for (output, packing) in &self.all {
             match &output.to {
                 To::Cache => {}
@@ -227,6 +234,12 @@ impl Outputs {
                     last = Some(packed);
                 }
                 To::Store => {}
+                To::Engine => {
+                    if let Some(engine) = &self.engine {
+                        let clamp = packing.options.clamp;
+                        handed = Some(load::hand_over(app, engine, images, &built.image, &self.names, clamp).await?);
+                    }
+                }
                 To::Registry { by_digest } => {
                     let packing = packing.clone().from_elsewhere(remote.is_some());
                     let packed = packing.pack(app, images, &built.image)?;
@@ -241,10 +254,10 @@ impl Outputs {
                 }
             }
         }
-        match &self.metadata {
-            Some(path) => metadata::write(path, last.as_ref(), &self.pushed),
-            None => Ok(()),
+        if let Some(path) = &self.metadata {
+            metadata::write(path, last.as_ref(), &self.pushed)?;
         }
+        Ok(handed)
     }
 
     async fn push(
