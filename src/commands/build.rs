@@ -325,8 +325,10 @@ async fn deliver(
 /// Tells tiers what a build learnt.
 pub async fn publish(app: &App, images: &Images, built: &Built) -> Result<()> {
     let Some(remote) = app.remote(images)? else { return Ok(()) };
-    for done in remote.publish(&built.learnt).await? {
-        app.progress.say(&tiers::published(&done));
+    match remote.publish(&built.learnt).await {
+        Ok(all) => all.iter().for_each(|done| app.progress.say(&tiers::published(done))),
+        // The image is where it is to go: that others cannot have it from a cache is no reason to fail.
+        Err(error) => app.progress.say(&format!("warning: no cache is told of this build: {error}")),
     }
     Ok(())
 }

@@ -86,16 +86,14 @@ impl Run {
                 lock(&self.notes).mounts.extend(mounts);
                 Ok(())
             }
-            Work::Copy { picked, to } => {
+            Work::Copy { picked, .. } => {
                 let mut layers: HashSet<LayerId> = HashSet::new();
                 for picked in picked.iter().flatten() {
                     if let Picked::Tree { items, files, .. } | Picked::Parts { items, files } = picked {
                         layers.extend(holders(files, items));
                     }
                 }
-                if to.chown.is_some() {
-                    layers.extend(self.owners(stack)?);
-                }
+                self.owners_known(work, stack).await?;
                 self.builder.fetch(&layers.into_iter().collect::<Vec<_>>()).await?;
                 // The times of what did not change are those of the layer that the step made before.
                 if let Some(before) = explain::last_result(self, id, keyed)?.and_then(|last| last.layer) {
@@ -103,11 +101,21 @@ impl Run {
                 }
                 Ok(())
             }
-            Work::Folder { user, .. } => match user {
-                Some(_) => self.builder.fetch(&self.owners(stack)?).await,
-                None => Ok(()),
-            },
+            Work::Folder { .. } => self.owners_known(work, stack).await,
         }
+    }
+
+    /// Fetches what a copy needs to be laid out: who the owners are that it names.
+    pub(crate) async fn owners_known(&self, work: &Work, stack: &Stack) -> Result<(), StepError> {
+        let names = match work {
+            Work::Run { .. } => false,
+            Work::Copy { to, .. } => to.chown.is_some(),
+            Work::Folder { user, .. } => user.is_some(),
+        };
+        if !names || self.builder.remote.is_none() {
+            return Ok(());
+        }
+        self.builder.fetch(&self.owners(stack)?).await
     }
 
     /// The layers that name users and groups.

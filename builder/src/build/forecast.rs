@@ -78,6 +78,7 @@ pub(super) async fn step(
     }
     let work = complete(run, step, work).await?;
     run.builder.know(stack.layers()).await?;
+    run.owners_known(&work, stack).await?;
     let (mut why, made) = why(run, id, keyed, &work, stack)?;
     if let Some(words) = stale {
         why = Why::asked(words);

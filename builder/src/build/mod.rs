@@ -214,6 +214,9 @@ pub struct Fetch {
     pub read: Option<u64>,
 }
 
+/// So often a build begins again because something is gone from the tiers; the last time it goes on without them.
+const ROUNDS: usize = 8;
+
 /// What a build would do with a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "decision", rename_all = "snake_case")]
@@ -303,15 +306,14 @@ impl Builder {
     /// # Errors
     /// [`BuildError`]. Steps that were done stay in the store.
     pub async fn build(self: &Arc<Self>, request: Request, watch: Arc<dyn Watch>) -> Result<Built, BuildError> {
+        let mut rounds = 0;
         let (run, output) = loop {
             let run = self.prepare(request.clone(), watch.clone(), Mode::Build(Arc::default())).await?;
             let output = run.all().await;
             ahead::end(&run).await;
             match output {
                 // A tier had not what it was to have, and nobody counts on that any more. Each time round there is less that can be gone.
-                Err(BuildError::Step { why: StepError::Gone(layers), .. }) => {
-                    tracing::debug!(?layers, "gone from the tiers, beginning again");
-                }
+                Err(error) if self.begins_again(&error, &mut rounds) => {}
                 output => break (run, output?),
             }
         };
@@ -332,9 +334,26 @@ impl Builder {
     /// # Errors
     /// As [`Builder::build`].
     pub async fn forecast(self: &Arc<Self>, request: Request, watch: Arc<dyn Watch>) -> Result<Forecast, BuildError> {
-        let run = self.prepare(request, watch, Mode::Forecast).await?;
-        run.all().await?;
+        let mut rounds = 0;
+        let run = loop {
+            let run = self.prepare(request.clone(), watch.clone(), Mode::Forecast).await?;
+            match run.all().await {
+                Err(error) if self.begins_again(&error, &mut rounds) => {}
+                done => break done.map(|_| run)?,
+            }
+        };
         Ok(Forecast { steps: run.decisions(), warnings: run.plan.warnings.clone() })
+    }
+
+    /// Whether a build begins again after this error: something is gone from the tiers, and the store does not count on it any more.
+    fn begins_again(&self, error: &BuildError, rounds: &mut usize) -> bool {
+        let BuildError::Step { why: StepError::Gone(layers), .. } = error else { return false };
+        tracing::debug!(?layers, rounds, "gone from the tiers, beginning again");
+        *rounds += 1;
+        if let Some(remote) = self.remote.as_ref().filter(|_| *rounds == ROUNDS) {
+            remote.leave_alone();
+        }
+        *rounds <= ROUNDS
     }
 
     /// Reads the Dockerfile, gets the images that it needs, expands it.

@@ -87,7 +87,7 @@ impl TryFrom<Written> for CacheTier {
 
     fn try_from(written: Written) -> Result<Self, String> {
         let Written { r#type, r#ref, url, settings, path, read, write, mode, max_size, keep, mounts } = written;
-        let needs = |key: &str| format!("a cache of type `{type}` needs `{key}`", type = r#type);
+        let needs = |key: &str| format!("a cache of type `{type}` needs `{key}`");
         let place = match (r#type.as_str(), &r#ref, &url, &settings, &path) {
             ("registry", _, None, None, None) => {
                 CachePlace::Registry { repository: r#ref.ok_or_else(|| needs("ref"))? }

@@ -172,6 +172,12 @@ impl Remote {
         }
     }
 
+    /// Uses no tier from here on.
+    pub fn leave_alone(&self) {
+        self.places.iter().for_each(Place::give_up);
+        self.store().use_tiers([]);
+    }
+
     /// Whether what a layer holds can be known.
     pub(crate) fn knows(&self, layer: &LayerId) -> crate::Result<bool> {
         let places =

@@ -147,7 +147,15 @@ impl Remote {
             let (store, layer) = (self.store().clone(), *layer);
             let packed =
                 blocking(move || crate::pack::pack_layer(&store, &layer, &PackOptions::default(), &NoProgress));
-            return packed.await.map(Some);
+            return match packed.await {
+                Ok(files) => Ok(Some(files)),
+                // A tar cannot hold everything that a layer can. Then its step runs elsewhere too.
+                Err(error @ (crate::Error::ReservedName { .. } | crate::Error::DamagedLayer { .. })) => {
+                    tracing::warn!(%error, "a layer is not sent to caches");
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            };
         }
         for place in self.store().layer_places(layer)? {
             if let Some(files) = place.files

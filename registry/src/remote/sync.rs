@@ -43,7 +43,10 @@ impl Remote {
     pub(super) fn use_those_that_work(&self) {
         let in_use = self.places.iter().filter(|place| place.works() && place.used.read);
         let names = in_use.map(|place| place.used.tier.name().to_owned());
-        self.store().use_tiers(names.chain([BASES.to_owned()]));
+        let names: Vec<String> = names.collect();
+        // Without a tier nothing counts as being elsewhere.
+        let bases = (!names.is_empty()).then(|| BASES.to_owned());
+        self.store().use_tiers(names.into_iter().chain(bases));
     }
 
     async fn read_place(&self, place: &Place) -> TierResult<()> {

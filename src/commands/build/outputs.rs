@@ -241,7 +241,7 @@ impl Outputs {
                     }
                 }
                 To::Registry { by_digest } => {
-                    let packing = packing.clone().from_elsewhere(remote.is_some());
+                    let packing = packing.clone().with_layers_elsewhere(remote.is_some());
                     let packed = packing.pack(app, images, &built.image)?;
                     self.attach(images, built, recipe, &packed)?;
                     self.push(app, images, remote, &packed, *by_digest).await?;

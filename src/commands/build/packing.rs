@@ -42,7 +42,7 @@ impl Packing {
 
     /// Layers that only a tier has need not be here.
     #[must_use]
-    pub fn from_elsewhere(mut self, elsewhere: bool) -> Self {
+    pub fn with_layers_elsewhere(mut self, elsewhere: bool) -> Self {
         self.options.elsewhere = elsewhere;
         self
     }
