@@ -19,6 +19,7 @@
 #[path = "../scenarios/command.rs"]
 mod command;
 #[path = "../scenarios/edits.rs"]
+#[allow(dead_code, reason = "the other bench uses more of it")]
 mod edits;
 mod proxy;
 mod sides;
