@@ -11,6 +11,7 @@ use shiplap_manifests::draft::{Built, ReleaseRequest, VersionChoice};
 use shiplap_manifests::git::GitState;
 use shiplap_manifests::names::InstanceName;
 use shiplap_manifests::release::{MigrationSet, StepSummary};
+use shiplap_manifests::share::Standing;
 use shiplap_manifests::version::Bump;
 use shiplap_manifests::{Config, History};
 use shiplap_registry::{Images, Reference};
@@ -191,7 +192,7 @@ async fn one(
     built.steps.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let check = Check::new(images);
     let commit = |history: &mut History| Ok(history.commit(&draft, built, &check, &())?);
-    let committed = shared::alone(app, config, &mut history, instance_name, commit)?;
+    let committed = shared::alone(app, config, &mut history, instance_name, Standing::Respected, commit)?;
     let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Report { committed, pushed_bytes, milliseconds })
 }

@@ -43,6 +43,7 @@ mod serve_a_registry;
 mod serving;
 mod share_a_history;
 mod share_a_registry;
+mod share_in_a_registry;
 mod sign_a_release;
 mod take_space_back;
 mod tutor_renders;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use shiplap_manifests::share::{GitPlace, ShareError, claim, pull};
+use shiplap_manifests::share::{GitPlace, ShareError, Standing, claim, pull};
 use shiplap_manifests::{Error, Expect};
 use tempfile::TempDir;
 
@@ -36,7 +36,7 @@ fn publish<T>(
     work: impl FnOnce(&mut Site) -> T,
 ) -> Result<T, Error> {
     let (place, name) = (place(site, repository), site.name());
-    let claimed = claim(&mut site.history, &place, &name, actor)?;
+    let claimed = claim(&mut site.history, &place, &name, actor, Standing::Respected)?;
     let done = work(site);
     claimed.publish(&mut site.history)?;
     Ok(done)
@@ -102,7 +102,7 @@ fn of_two_at_once_one_wins_and_the_other_is_told_by_whom() {
                 scope.spawn(move || {
                     let (place, name) = (place(&site, repository), site.name());
                     barrier.wait();
-                    let claimed = claim(&mut site.history, &place, &name, ["ada", "grace"][n]);
+                    let claimed = claim(&mut site.history, &place, &name, ["ada", "grace"][n], Standing::Respected);
                     // Nobody ends before both have tried.
                     barrier.wait();
                     match claimed {
@@ -148,7 +148,7 @@ fn what_a_dead_process_recorded_is_published_by_the_next_of_its_store() {
     let (mut one, mut other, repository) = (Site::new(), Site::new(), repository());
     publish(&mut one, &repository, "ada", |site| site.release("1.0.0").unwrap()).unwrap();
     let (place_of_one, name) = (place(&one, &repository), one.name());
-    drop(claim(&mut one.history, &place_of_one, &name, "ada").unwrap());
+    drop(claim(&mut one.history, &place_of_one, &name, "ada", Standing::Respected).unwrap());
     one.deploy("1.0.0").unwrap();
     one.history.set_hold(&name, "ada", Some("night")).unwrap();
     // It died before it published: others wait, and looking takes nothing back.

@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::session::digest_of;
 use super::{Access, Client, Session};
 use crate::media::Document;
-use crate::tag::ReleaseTag;
+use crate::tag::is_made_once;
 use crate::{Descriptor, Error, Images, Reference, Repository, Result, Trouble};
 
 /// The repository that a blob was last seen in, to be mounted from.
@@ -39,7 +39,7 @@ impl Client {
     /// Pushes a manifest or index and everything that it names under a tag, and reads the tag back. A name that is the manifest's digest, and
     /// no tag, makes none.
     ///
-    /// A release's tag is made if it is absent. When it is there for the same digest that is fine; for another it is an error; and when the
+    /// A release's tag, and that of a page of a history, is made if it is absent. When it is there for the same digest that is fine; for another it is an error; and when the
     /// look-up fails nothing is pushed. A registry that lets tags move has no way to make one only if it is absent. There the tag is looked
     /// up once more right before it is written, and read back after a while that is longer than the time between these two: of several that
     /// push at the same time the last writer succeeds, and the others are told. What that cannot prevent is in `docs/pushing.md`.
@@ -55,8 +55,8 @@ impl Client {
             None => return Err(bad("")),
         };
         images.check_whole(manifest, false)?;
-        let is_release = target.tag().is_some_and(ReleaseTag::is_release);
-        if is_release && let Some(existing) = self.resolve(&target).await? {
+        let is_made_once = target.tag().is_some_and(is_made_once);
+        if is_made_once && let Some(existing) = self.resolve(&target).await? {
             return match existing == *manifest {
                 true => Ok(Pushed { digest: existing, sent: 0, present: 0, unchanged: true }),
                 false => Err(Error::TagExists { reference: Box::new(target), existing, wanted: *manifest }),
@@ -65,7 +65,7 @@ impl Client {
         let session = self.session(repository, Access::Push).await?;
         let mut pushed = Pushed { digest: *manifest, sent: 0, present: 0, unchanged: false };
         let top = session.parts_of(images, manifest, &mut pushed).await?;
-        if is_release {
+        if is_made_once {
             session.claim(&target, &top).await?;
             return Ok(pushed);
         }
