@@ -43,6 +43,7 @@ pub fn kind_of(error: &Error) -> Kind {
         | Error::NewerHistory { .. }
         | Error::NotAHistory(_)
         | Error::Damaged { .. }
+        | Error::Overtaken { .. }
         | Error::Manifest { .. }
         | Error::Store(_) => Kind::Store,
         Error::Target(_) | Error::Canonical(_) | Error::Io { .. } | Error::Undone { .. } | Error::NotUndone { .. } => {

@@ -51,7 +51,7 @@ pub fn look(app: &App, config: Option<&Config>, history: &mut History) -> Result
     let Some(config) = config else { return Ok(()) };
     let Some(place) = place(app, config)? else { return Ok(()) };
     match share::pull(history, place.as_ref()) {
-        Err(Error::Share(why @ (ShareError::Place { .. } | ShareError::Damaged { .. }))) => {
+        Err(why @ (Error::Share(ShareError::Place { .. } | ShareError::Damaged { .. }) | Error::Overtaken { .. })) => {
             eprintln!("warning: {why}\nwarning: what follows is as this store knew it last");
             Ok(())
         }

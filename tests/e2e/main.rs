@@ -11,6 +11,7 @@ mod site;
 mod tutor_site;
 
 mod add_from_elsewhere;
+mod ask_over_tls;
 mod ask_tutor;
 mod bad_input;
 mod build_an_image;
@@ -21,6 +22,7 @@ mod command_line;
 mod contexts_from_elsewhere;
 mod copy_parents;
 mod crash;
+mod crash_of_targets;
 mod deploy_targets;
 mod docker;
 mod flags_of_docker;
