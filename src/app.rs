@@ -10,7 +10,7 @@ use shiplap_builder::sandbox::{self, Cancel, Sandbox};
 use shiplap_cache::Store;
 use shiplap_manifests::{Config, History};
 use shiplap_registry::remote::{Remote, TierUse};
-use shiplap_registry::{Client, Images};
+use shiplap_registry::{Client, Images, NoProgress};
 
 use crate::cli::{Cli, Command, Global};
 use crate::commands;
@@ -240,6 +240,11 @@ impl App {
     /// A client that would rather say soon that a registry does not answer than try for long.
     pub fn hasty_client(&self) -> Client {
         self.global.registries.hasty_client(self.progress.clone())
+    }
+
+    /// The same for what people need not know of.
+    pub fn quiet_client(&self) -> Client {
+        self.global.registries.hasty_client(Arc::new(NoProgress))
     }
 
     /// A builder over the store.

@@ -7,6 +7,7 @@ use shiplap_manifests::deploy::{Deployer, Expect};
 use shiplap_manifests::deployment::DeploymentSeq;
 use shiplap_manifests::health::HealthCheck;
 use shiplap_manifests::preview::Preview;
+use shiplap_manifests::share::Standing;
 use shiplap_manifests::{Config, target};
 use shiplap_registry::Images;
 
@@ -32,12 +33,20 @@ pub struct Flags {
     /// lack still stops it
     #[arg(long)]
     pub accept_unchecked: bool,
+    /// Of a history that is shared: end the claim of a machine that does not come back. Look at its deploy targets first, for nobody knows then what it did
+    #[arg(long)]
+    break_claim: bool,
     /// Do not ask whether the site is well afterwards
     #[arg(long)]
     no_health: bool,
 }
 
 impl Flags {
+    /// What becomes of the claim of another machine.
+    pub fn standing(&self) -> Standing {
+        if self.break_claim { Standing::Broken } else { Standing::Respected }
+    }
+
     /// What is expected to be replaced.
     pub fn expect(&self) -> Expect {
         match self.expect {
@@ -98,7 +107,7 @@ impl Deploying<'_> {
         let probe = health::probe(config, settings, self.flags.no_health)?;
         let told = |tries: u32, what: &str| app.note(&format!("not well yet (try {tries}): {what}"));
         let well = probe.as_ref().map(|probe| probe.check(&told));
-        shared::alone(app, config, &mut history, instance, |history| {
+        shared::alone(app, config, &mut history, instance, self.flags.standing(), |history| {
             let mut deployer = Deployer { history, instance, targets: &targets, check: &check, observer: &() };
             work(&mut deployer, well.as_ref())
         })

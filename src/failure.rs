@@ -219,8 +219,11 @@ impl From<shiplap_registry::ReferenceError> for Failure {
 
 impl From<shiplap_manifests::Error> for Failure {
     fn from(error: shiplap_manifests::Error) -> Self {
-        let kind = crate::names::kind_of(&error);
-        Self::of(kind, &error)
+        let failure = Self::of(crate::names::kind_of(&error), &error);
+        match crate::names::advice(&error) {
+            Some(advice) => failure.hint(advice),
+            None => failure,
+        }
     }
 }
 

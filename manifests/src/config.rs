@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use cache::{CacheMode, CachePlace, CacheTier};
 pub use error::{ConfigError, suggest};
 pub use health::Health;
-pub use history::{GitHistory, HistorySection};
+pub use history::{GitHistory, HistorySection, RegistryHistory};
 pub use key_path::{KeyPath, KeyPathError, Step};
 pub use targets::{
     ArgoCdTarget, ExecTarget, Git, GitPush, HelmTarget, ImageParts, ImagePlace, KustomizeTarget, TerraformTarget,

@@ -29,7 +29,7 @@ pub enum ImageProblem {
     #[error("could not be looked up: {0}")]
     Unknown(String),
     /// The store has it, whole, and its registry could not be asked: a person may decide to go on.
-    #[error("could not be looked up in its registry: {0}; --accept-unchecked goes on without")]
+    #[error("could not be looked up in its registry: {0}")]
     NotAsked(String),
 }
 

@@ -53,7 +53,7 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
             let (instance, _) = config.instance(name)?;
             let mut history = app.history(&images)?;
             let lift = |history: &mut History| Ok(history.lift_hold(instance)?);
-            if !shared::alone(app, &config, &mut history, instance, lift)? {
+            if !shared::alone(app, &config, &mut history, instance, args.flags.standing(), lift)? {
                 return Err(Failure::new(Kind::Missing, format!("there is no hold on {instance}")));
             }
             Ok(format!("the hold on {instance} is lifted"))

@@ -39,6 +39,12 @@ impl<'a> SignedCheck<'a> {
         Ok(Self { whole: Check::new(images), images, client, key, pushes })
     }
 
+    /// Of images that nobody has signed yet.
+    pub fn unsigned(app: &App, images: &'a Images, config: &Config) -> Self {
+        let (client, pushes) = (app.client(), config.release.push);
+        Self { whole: Check::new(images), images, client, key: None, pushes }
+    }
+
     fn is_signed(
         &self,
         key: &PublicKey,

@@ -119,3 +119,20 @@ fn a_registry_that_releases_are_not_pushed_to_is_not_asked() {
     site.home.run(["deploy", "campus", "1.0.0"]).ok();
     assert!(site.deployed().contains("registry.invalid/campus/openedx:1.0.0-g"));
 }
+
+#[test]
+fn a_release_whose_images_the_registry_has_in_part_is_none() {
+    let registry = Registry::start();
+    let site = Site::with_registry(&format!("{}/", registry.address));
+    let first = site.home.json(&["release", "campus", "1.0.0"]);
+    // A layer that the next release shares is shortened: a push finds it there.
+    let layer = top_layer(&registry, digest(&first, "mfe"));
+    let bytes = fs::read(&layer).unwrap();
+    fs::write(&layer, &bytes[1..]).unwrap();
+    site.edit("blue");
+    let before = site.home.run(["--json", "log"]).ok().out;
+    site.home.run(["release", "campus", "1.0.1"]).ends_with(6).says("the image `mfe`").says("bytes in the registry");
+    assert_eq!(site.home.run(["--json", "log"]).ok().out, before);
+    fs::write(&layer, bytes).unwrap();
+    site.home.run(["release", "campus", "1.0.1"]).ok();
+}

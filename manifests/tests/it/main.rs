@@ -11,6 +11,7 @@ mod log;
 mod release;
 mod rollback;
 mod share;
+mod share_in_registry;
 mod site;
 mod speed;
 mod store;

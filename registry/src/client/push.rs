@@ -10,7 +10,7 @@ use super::session::digest_of;
 use super::{Access, Client, Session};
 use crate::media::Document;
 use crate::remote::Remote;
-use crate::tag::ReleaseTag;
+use crate::tag::is_made_once;
 use crate::{Descriptor, Error, Images, Reference, Repository, Result, Trouble};
 
 /// The repository that a blob was last seen in, to be mounted from.
@@ -40,7 +40,7 @@ impl Client {
     /// Pushes a manifest or index and everything that it names under a tag, and reads the tag back. A name that is the manifest's digest, and
     /// no tag, makes none.
     ///
-    /// A release's tag is made if it is absent. When it is there for the same digest that is fine; for another it is an error; and when the
+    /// A release's tag, and that of a page of a history, is made if it is absent. When it is there for the same digest that is fine; for another it is an error; and when the
     /// look-up fails nothing is pushed. A registry that lets tags move has no way to make one only if it is absent. There the tag is looked
     /// up once more right before it is written, and read back after a while that is longer than the time between these two: of several that
     /// push at the same time the last writer succeeds, and the others are told. What that cannot prevent is in `docs/pushing.md`.
@@ -73,8 +73,8 @@ impl Client {
             Some(_) => crate::whole::check_anywhere(images.store(), manifest)?,
             None => images.check_whole(manifest, false)?,
         };
-        let is_release = target.tag().is_some_and(ReleaseTag::is_release);
-        if is_release && let Some(existing) = self.resolve(&target).await? {
+        let is_made_once = target.tag().is_some_and(is_made_once);
+        if is_made_once && let Some(existing) = self.resolve(&target).await? {
             return match existing == *manifest {
                 true => Ok(Pushed { digest: existing, sent: 0, present: 0, unchanged: true }),
                 false => Err(Error::TagExists { reference: Box::new(target), existing, wanted: *manifest }),
@@ -89,7 +89,7 @@ impl Client {
             }
             remote => session.parts_of(images, remote, manifest, &mut pushed).await?,
         };
-        if is_release {
+        if is_made_once {
             session.claim(&target, &top).await?;
             return Ok(pushed);
         }
