@@ -15,6 +15,8 @@ mod ask_tutor;
 mod bad_input;
 mod build_an_image;
 mod check_a_dockerfile;
+mod ci_jobs;
+mod ci_templates;
 mod cli_reference;
 mod command_line;
 mod contexts_from_elsewhere;
