@@ -17,7 +17,11 @@ pub fn kind_of(error: &Error) -> Kind {
         | Error::NeverDeployed(_)
         | Error::NothingEarlier { .. }
         | Error::NotDeployedBefore { .. } => Kind::Missing,
-        Error::Image { problem: ImageProblem::Missing | ImageProblem::OtherDigest(_), .. } => Kind::Missing,
+        Error::Image {
+            problem: ImageProblem::Missing | ImageProblem::NotPushed | ImageProblem::OtherDigest(_),
+            ..
+        } => Kind::Missing,
+        Error::Image { problem: ImageProblem::NotAsked(_), .. } => Kind::Network,
         Error::Image { problem: ImageProblem::NotSigned(_), .. } => Kind::Refused,
         Error::Image { problem: ImageProblem::Incomplete(_) | ImageProblem::Unknown(_), .. } => Kind::Store,
         Error::Share(ShareError::Claimed { .. }) => Kind::Refused,

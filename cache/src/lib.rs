@@ -29,6 +29,7 @@ mod source;
 mod steps;
 mod store;
 pub mod tier;
+mod tls;
 mod tree;
 mod watcher;
 
@@ -42,7 +43,9 @@ pub use path_set::{Asked, Observation, PathSet};
 pub use source::{SourceFile, SourceTree, Walk};
 pub use steps::{Lookup, StepResult, StepRun};
 pub use store::{
-    LINK_REST, LayerBlob, Lease, NewManifest, NewTag, PendingLayer, Removed, Served, ServedManifest, Store, Unlinked,
+    LINK_REST, LayerBlob, LayerPlace, Lease, MountPlace, NewManifest, NewTag, PendingLayer, RENEW, Removed, Served,
+    ServedManifest, Store, Unlinked, UsedStep, seconds, today,
 };
+pub use tls::install_tls;
 pub use tree::{Found, Resolved, Stack, Tree};
 pub use watcher::{Question, Watcher};

@@ -9,6 +9,9 @@
 //! *say* is believed, as in every build cache: whoever may write to a tier decides what the images hold that are built with it.
 
 mod error;
+pub mod merge;
+pub mod object;
+pub mod segment;
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -18,6 +21,9 @@ use futures::future::BoxFuture;
 pub use error::TierError;
 
 use crate::{Digest, Store};
+
+/// Media type of a part of a cache mount.
+pub const MOUNT: &str = "application/vnd.shiplap.cache.mount.v1.tar+zstd";
 
 /// What an operation of a tier gives.
 pub type TierResult<T> = Result<T, TierError>;

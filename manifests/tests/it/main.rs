@@ -15,3 +15,4 @@ mod site;
 mod speed;
 mod store;
 mod tutor;
+mod unchecked;
