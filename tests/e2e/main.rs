@@ -18,6 +18,8 @@ mod bad_input;
 mod build_an_image;
 mod check_a_dockerfile;
 mod check_a_registry;
+mod ci_jobs;
+mod ci_templates;
 mod cli_reference;
 mod command_line;
 mod contexts_from_elsewhere;
