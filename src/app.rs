@@ -135,7 +135,7 @@ impl App {
             Command::Tags(args) => commands::tags::run(self, args).await,
             Command::Images(args) => commands::images::run(self, args),
             Command::Import(args) => commands::import::run(self, args),
-            Command::Export(args) => commands::export::run(self, args),
+            Command::Export(args) => commands::export::run(self, args).await,
             Command::Load(args) => commands::load::run(self, args).await,
             Command::Rmi(args) => commands::rmi::run(self, args),
             Command::Push(args) => commands::push::run(self, args).await,
