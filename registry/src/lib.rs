@@ -7,7 +7,7 @@
 //!   anywhere into a layer, and never writes outside of it.
 //! - [`Images`] is what the local store knows: images before and after they are packed, their names and tags.
 //! - [`signature`] signs images as cosign does, and says whether they are signed; what is attached to an image is in [`Images::referrers`].
-//! - [`Client`] pulls and pushes; [`archive`] imports and exports files; [`server`] is a registry over the store.
+//! - [`Client`] pulls and pushes; [`RegistryTier`] keeps a build cache in a repository; [`archive`] imports and exports files; [`server`] is a registry over the store.
 //!
 //! Nothing here prints or reads the environment; progress goes to a [`Progress`].
 
@@ -44,7 +44,7 @@ mod verify;
 mod whole;
 
 pub use annotate::Annotations;
-pub use client::{Client, ClientOptions, Pulled, Pushed, install_tls};
+pub use client::{Client, ClientOptions, Pulled, Pushed, RegistryTier, install_tls};
 pub use collect::{Broken, Collector, Root, ServedPolicy};
 pub use compress::Compression;
 pub use error::{Error, RemoteError, Result, Trouble};

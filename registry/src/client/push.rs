@@ -3,7 +3,7 @@
 use futures::{StreamExt, TryStreamExt};
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use shiplap_cache::Digest;
+use shiplap_cache::{Digest, Store};
 
 use super::fault::Fault;
 use super::session::digest_of;
@@ -133,10 +133,7 @@ impl Session {
         let store = images.store();
         let sent: Vec<(u64, u64)> = futures::stream::iter(all)
             .map(|blob| async move {
-                let source = store.name(SOURCES, &blob.digest.hex())?.and_then(|s| s.parse::<Repository>().ok());
-                let source = source.filter(|s| s.registry() == self.repository.registry() && *s != self.repository);
-                let sent = self.upload(store, &blob, source.as_ref().map(Repository::path)).await?;
-                store.set_name(SOURCES, &blob.digest.hex(), &self.repository.to_string())?;
+                let sent = self.upload_noted(store, &blob).await?;
                 Ok::<_, Error>((sent, blob.size))
             })
             .buffer_unordered(self.options.parallel)
@@ -147,6 +144,15 @@ impl Session {
             pushed.present += size - sent;
         }
         Ok(())
+    }
+
+    /// Sends a blob unless it is there, or mounts it from where it was last seen, and notes that it is here.
+    pub(super) async fn upload_noted(&self, store: &Store, blob: &Descriptor) -> Result<u64> {
+        let source = store.name(SOURCES, &blob.digest.hex())?.and_then(|s| s.parse::<Repository>().ok());
+        let source = source.filter(|s| s.registry() == self.repository.registry() && *s != self.repository);
+        let sent = self.upload(store, blob, source.as_ref().map(Repository::path)).await?;
+        store.set_name(SOURCES, &blob.digest.hex(), &self.repository.to_string())?;
+        Ok(sent)
     }
 
     /// Puts a manifest in its place, by tag or digest. Returns what the registry says to it.
