@@ -219,8 +219,11 @@ impl From<shiplap_registry::ReferenceError> for Failure {
 
 impl From<shiplap_manifests::Error> for Failure {
     fn from(error: shiplap_manifests::Error) -> Self {
-        let kind = crate::names::kind_of(&error);
-        Self::of(kind, &error)
+        let failure = Self::of(crate::names::kind_of(&error), &error);
+        match crate::names::advice(&error) {
+            Some(advice) => failure.hint(advice),
+            None => failure,
+        }
     }
 }
 
@@ -302,7 +305,13 @@ pub fn build_failure(error: BuildError, dockerfile: &std::path::Path, text: &str
                 Err(why) => Failure::new(Kind::Failed, why.to_string()),
             };
             failure.0.message = format!("cannot get the image {image}: {failure}");
-            place::of_image(failure, &image, &name, text)
+            let failure = place::of_image(failure, &image, &name, text);
+            match failure.kind() {
+                Kind::Network if !failure.has_hint() => {
+                    failure.hint("an image that the container engine has is taken from there with --base-from engine")
+                }
+                _ => failure,
+            }
         }
         BuildError::Fetch(error) => Failure::of(Kind::Network, &error),
         BuildError::Read { path, source } if path == dockerfile && source.kind() == std::io::ErrorKind::NotFound => {

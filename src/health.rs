@@ -76,8 +76,11 @@ impl Probe for HttpProbe<'_> {
 impl HttpProbe<'_> {
     async fn ask(&self) -> std::result::Result<(), String> {
         let failed = |e: reqwest::Error| {
-            let mut words = e.without_url().to_string();
-            words.truncate(200);
+            // The address may have a secret in it, and the cause says what to do: a certificate, a refused connection.
+            let e = e.without_url();
+            let causes = std::iter::successors(Some(&e as &dyn std::error::Error), |e| e.source());
+            let words: Vec<String> = causes.map(ToString::to_string).collect();
+            let words: String = words.join(": ").chars().take(300).collect();
             format!("{} cannot be asked: {words}", self.url.split(['?', '#']).next().unwrap_or_default())
         };
         let mut answer = self.client.get(self.url).send().await.map_err(failed)?;

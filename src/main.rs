@@ -3,7 +3,9 @@
 mod app;
 mod cli;
 mod commands;
+mod deploying;
 mod docker_config;
+mod engine;
 mod explain;
 mod failure;
 mod health;
@@ -20,6 +22,7 @@ mod shared;
 mod subject;
 mod supply;
 mod table;
+mod tiers;
 mod tutor;
 mod warnings;
 

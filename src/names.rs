@@ -1,4 +1,4 @@
-//! Exit codes of the errors of releases and deployments.
+//! Exit codes of the errors of releases and deployments, and what to do about some.
 
 use shiplap_manifests::Error;
 use shiplap_manifests::config::ConfigError;
@@ -17,7 +17,11 @@ pub fn kind_of(error: &Error) -> Kind {
         | Error::NeverDeployed(_)
         | Error::NothingEarlier { .. }
         | Error::NotDeployedBefore { .. } => Kind::Missing,
-        Error::Image { problem: ImageProblem::Missing | ImageProblem::OtherDigest(_), .. } => Kind::Missing,
+        Error::Image {
+            problem: ImageProblem::Missing | ImageProblem::NotPushed | ImageProblem::OtherDigest(_),
+            ..
+        } => Kind::Missing,
+        Error::Image { problem: ImageProblem::NotAsked(_), .. } => Kind::Network,
         Error::Image { problem: ImageProblem::NotSigned(_), .. } => Kind::Refused,
         Error::Image { problem: ImageProblem::Incomplete(_) | ImageProblem::Unknown(_), .. } => Kind::Store,
         Error::Share(ShareError::Claimed { .. }) => Kind::Refused,
@@ -39,10 +43,24 @@ pub fn kind_of(error: &Error) -> Kind {
         | Error::NewerHistory { .. }
         | Error::NotAHistory(_)
         | Error::Damaged { .. }
+        | Error::Overtaken { .. }
         | Error::Manifest { .. }
         | Error::Store(_) => Kind::Store,
         Error::Target(_) | Error::Canonical(_) | Error::Io { .. } | Error::Undone { .. } | Error::NotUndone { .. } => {
             Kind::Failed
         }
+    }
+}
+
+/// What to do about an error, where its own words do not say so.
+pub fn advice(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Image { problem: ImageProblem::NotAsked(_), .. } => Some(
+            "wait for the registry; `deploy` and `rollback` go on without it with --accept-unchecked, which is recorded",
+        ),
+        Error::Image { problem: ImageProblem::NotPushed, .. } => {
+            Some("`shiplap push` takes the image there, and the release again does too")
+        }
+        _ => None,
     }
 }

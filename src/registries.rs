@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use shiplap_registry::auth::Credentials;
-use shiplap_registry::{Client, ClientOptions};
+use shiplap_registry::{Client, ClientOptions, Progress};
 
 use crate::docker_config;
-use crate::progress::Progress;
 
 /// Where Docker and podman keep certificates of registries (`docker-daemon(8)`, `containers-certs.d(5)`).
 const CERTIFICATES: [&str; 2] = ["/etc/docker/certs.d", "/etc/containers/certs.d"];
@@ -40,17 +40,32 @@ pub struct Registries {
 
 impl Registries {
     /// A client with the credentials of Docker and podman.
-    pub fn client(&self, progress: Arc<Progress>) -> Client {
+    pub fn client(&self, progress: Arc<dyn Progress>) -> Client {
+        Client::new(self.options(progress))
+    }
+
+    /// A client for what is of use and not necessary: it does not wait long.
+    pub fn impatient_client(&self, progress: Arc<Progress>) -> Client {
+        let (attempts, patience) = (2, Duration::from_secs(10));
+        Client::new(ClientOptions { attempts, patience, ..self.options(progress) })
+    }
+
+    /// The same for questions that somebody waits for.
+    pub fn hasty_client(&self, progress: Arc<dyn Progress>) -> Client {
+        Client::new(ClientOptions { attempts: 3, parallel: 16, ..self.options(progress) })
+    }
+
+    fn options(&self, progress: Arc<dyn Progress>) -> ClientOptions {
         let folders = CERTIFICATES.iter().map(|folder| Path::new(folder).to_owned());
         let own = dirs::config_dir().map(|config| config.join("containers/certs.d"));
-        Client::new(ClientOptions {
+        ClientOptions {
             credentials: credentials(),
             progress,
             insecure: self.insecure.clone(),
             authorities: self.ca.clone(),
             certificates: folders.chain(own).collect(),
             ..ClientOptions::default()
-        })
+        }
     }
 }
 

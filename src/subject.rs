@@ -65,6 +65,11 @@ impl Subject {
                 history.release(instance, &newest.version)?
             }
         };
+        Self::of_release(images, release)
+    }
+
+    /// The images of a release.
+    pub fn of_release(images: &Images, release: StoredRelease) -> Result<Self> {
         let one = |image: &shiplap_manifests::release::ReleaseImage| {
             let repository: Repository = image.reference.repository.to_string().parse()?;
             let id = images.resolve(&repository.with_digest(image.digest))?;

@@ -44,7 +44,7 @@ pub use source::{SourceFile, SourceTree, Walk};
 pub use steps::{Lookup, StepResult, StepRun};
 pub use store::{
     LINK_REST, LayerBlob, LayerPlace, Lease, MountPlace, NewManifest, NewTag, PendingLayer, RENEW, Removed, Served,
-    ServedManifest, Store, Unlinked, UsedStep, today,
+    ServedManifest, Store, Unlinked, UsedStep, seconds, today,
 };
 pub use tls::install_tls;
 pub use tree::{Found, Resolved, Stack, Tree};

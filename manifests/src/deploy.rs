@@ -9,7 +9,7 @@ use crate::act::Act;
 use crate::act::plan::{self, About};
 use crate::deployment::{Action, Deployment, DeploymentSeq, Outcome, TargetState};
 use crate::history::{Entry, History, Lock, NewDeployment, Recovered};
-use crate::images::{ImageCheck, check_all};
+use crate::images::{ImageCheck, Unchecked, check_all};
 use crate::names::InstanceName;
 use crate::observer::{Observer, Progress};
 use crate::release::StoredRelease;
@@ -39,6 +39,8 @@ pub struct DeployRequest {
     pub expect: Expect,
     /// Whether a program wants it: then a hold keeps it away.
     pub automatic: bool,
+    /// Whether to go on when a registry cannot be asked for an image that the store has. It is recorded.
+    pub accept_unchecked: bool,
 }
 
 /// What a deploy did.
@@ -54,6 +56,8 @@ pub struct DeployReport {
     pub advice: Vec<String>,
     /// What an earlier process had left half done, and what became of it.
     pub recovered: Option<Recovered>,
+    /// Images whose registry could not be asked, which was accepted.
+    pub unchecked: Vec<Unchecked>,
 }
 
 /// What changed in a target.
@@ -90,6 +94,7 @@ pub(crate) struct Decision {
     pub(crate) expected: Option<DeploymentSeq>,
     pub(crate) automatic: bool,
     pub(crate) holds: bool,
+    pub(crate) accept_unchecked: bool,
 }
 
 impl Deployer<'_> {
@@ -111,6 +116,7 @@ impl Deployer<'_> {
             expected: request.expect.resolve(current),
             automatic: request.automatic,
             holds: false,
+            accept_unchecked: request.accept_unchecked,
         };
         self.carry_out(decision, recovered, lock)
     }
@@ -134,7 +140,7 @@ impl Deployer<'_> {
     ) -> Result<DeployReport> {
         self.history.check(self.instance, decision.expected, decision.automatic)?;
         let release = decision.release;
-        check_all(&release.release.images, self.check)?;
+        let unchecked = check_all(&release.release.images, self.check, decision.accept_unchecked)?;
         let changes: Vec<Change> =
             self.targets.iter().map(|target| target.plan(&release.release)).collect::<Result<_, TargetError>>()?;
         let before =
@@ -166,6 +172,7 @@ impl Deployer<'_> {
             automatic: decision.automatic,
             holds: decision.holds,
             targets: changes.iter().map(state).collect(),
+            note: Unchecked::note(&unchecked),
         };
         self.observer.progress(Progress::Journaling);
         let entry = self.history.begin(&new, acts)?;
@@ -195,6 +202,7 @@ impl Deployer<'_> {
             advice: self.targets.iter().flat_map(|target| target.advice(&release.release)).collect(),
             release,
             recovered,
+            unchecked,
         })
     }
 

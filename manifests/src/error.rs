@@ -223,6 +223,24 @@ pub enum Error {
         /// The deployment that was to be replaced.
         expected: DeploymentSeq,
     },
+    /// A deployment was begun here and did not end, and another machine recorded one of that number: the claim of this store was ended by hand.
+    #[error(
+        "deployment {deployment} of `{instance}` was begun here and did not end, and {actor} recorded another deployment {deployment} meanwhile ({version}, {at}): the claim of this store was ended by hand. Look at the deploy targets of this machine, put {} aside, which has nothing else that the others lack, and deploy again", path.display()
+    )]
+    Overtaken {
+        /// Whose.
+        instance: InstanceName,
+        /// The number of both.
+        deployment: DeploymentSeq,
+        /// Who recorded the other.
+        actor: String,
+        /// What the other deployed.
+        version: Box<Version>,
+        /// When it began.
+        at: Timestamp,
+        /// The history of this store.
+        path: PathBuf,
+    },
     /// Automatic deploys are held off.
     #[error("automatic deploys of `{instance}` are held since {since} by {actor}{}: lift the hold first, or deploy by hand", because(reason.as_deref()))]
     Held {

@@ -149,6 +149,8 @@ impl Deployer<'_> {
             reason: Some(format!("the health check of deployment {} failed ({illness})", deployment.sequence)),
             expect: Expect::Exactly(Some(deployment.sequence)),
             accept_migrations: false,
+            // The site is ill now, and ran this release a moment ago. What is known to be missing still keeps it from going back.
+            accept_unchecked: true,
             hold: false,
         };
         self.rollback(request).map_err(|e| e.to_string())

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::deploy::{Deployer, TargetChange};
 use crate::deployment::DeploymentSeq;
-use crate::images::check_all;
+use crate::images::{Unchecked, check_all};
 use crate::release::StoredRelease;
 use crate::rollback::{Migrations, NOT_ROLLED_BACK};
 use crate::target::{Change, TargetError};
@@ -29,6 +29,9 @@ pub struct Preview {
     /// A deployment that did not end: it would be finished or undone first, so that the changes may be others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<DeploymentSeq>,
+    /// Images whose registry could not be asked, which was accepted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unchecked: Vec<Unchecked>,
 }
 
 impl Deployer<'_> {
@@ -36,24 +39,24 @@ impl Deployer<'_> {
     ///
     /// # Errors
     /// Those that the deploy would meet before it writes anything.
-    pub fn preview_deploy(&self, version: &Version) -> Result<Preview> {
+    pub fn preview_deploy(&self, version: &Version, accept_unchecked: bool) -> Result<Preview> {
         let release = self.history.release(self.instance, version)?;
-        self.preview(release)
+        self.preview(release, accept_unchecked)
     }
 
     /// What [`Deployer::rollback`] would do. Migrations do not stop it; it says them.
     ///
     /// # Errors
     /// Those that the rollback would meet before it writes anything.
-    pub fn preview_rollback(&self, to: Option<&Version>) -> Result<Preview> {
+    pub fn preview_rollback(&self, to: Option<&Version>, accept_unchecked: bool) -> Result<Preview> {
         let (from, to, _, _) = self.way_back(to)?;
         let migrations = crate::rollback::migrations(&from, &to, true)?;
-        let preview = self.preview(to)?;
+        let preview = self.preview(to, accept_unchecked)?;
         Ok(Preview { migrations: Some(migrations), not_rolled_back: NOT_ROLLED_BACK.to_vec(), ..preview })
     }
 
-    fn preview(&self, to: StoredRelease) -> Result<Preview> {
-        check_all(&to.release.images, self.check)?;
+    fn preview(&self, to: StoredRelease, accept_unchecked: bool) -> Result<Preview> {
+        let unchecked = check_all(&to.release.images, self.check, accept_unchecked)?;
         let plans = self.targets.iter().map(|target| target.plan(&to.release));
         let changes: Vec<Change> = plans.collect::<Result<_, TargetError>>()?;
         Ok(Preview {
@@ -63,6 +66,7 @@ impl Deployer<'_> {
             migrations: None,
             not_rolled_back: Vec::new(),
             unfinished: self.history.pending(self.instance)?.map(|pending| pending.deployment.sequence),
+            unchecked,
         })
     }
 }

@@ -21,6 +21,8 @@ pub struct RollbackRequest {
     pub expect: Expect,
     /// Whether to go on when the newer release has migrations that the older one lacks.
     pub accept_migrations: bool,
+    /// Whether to go on when a registry cannot be asked for an image that the store has. It is recorded.
+    pub accept_unchecked: bool,
     /// Whether to keep automatic deploys away afterwards.
     pub hold: bool,
 }
@@ -80,6 +82,7 @@ impl Deployer<'_> {
             expected: request.expect.resolve(Some(current.sequence)),
             automatic: false,
             holds: request.hold,
+            accept_unchecked: request.accept_unchecked,
         };
         let deploy = self.carry_out(decision, recovered, lock)?;
         Ok(RollbackReport {

@@ -12,6 +12,7 @@ use shiplap_cache::collect::{Need, Needs, OnDisk, ServedEntry, Stale};
 use shiplap_cache::{Digest, ImageId, LayerId};
 
 use crate::images::{MANIFESTS, NAMES, RECORDS, TAGS};
+use crate::kept::{self, KEPT};
 use crate::referrers::{self, REFERRERS};
 use crate::{Error, Images, Result, media, origin, whole};
 
@@ -267,6 +268,17 @@ impl Collector {
         drop_from(whole::VERIFIED, &|hex, _| !blob(hex))?;
         drop_from(crate::client::SOURCES, &|hex, _| !blob(hex))?;
         drop_from(REFERRERS, &|name, _| referrers::parse(name).is_none_or(|(_, digest)| !there.blob(&digest)))?;
+        let of_image = |id: &ImageId| !images.contains(&id.hex()) && self.images.load(id).is_ok();
+        for name in store.names_alone(KEPT)? {
+            let stays = match kept::Of::of_name(&name) {
+                Some(kept::Of::Image(id)) => of_image(&id),
+                Some(kept::Of::Manifest(digest)) => there.blob(&digest),
+                None => false,
+            };
+            if !stays {
+                stale.push(Stale::Name { space: KEPT, name });
+            }
+        }
         Ok(stale)
     }
 }

@@ -52,9 +52,22 @@ impl Images {
     /// # Errors
     /// The manifest of the image is not here, or the store fails.
     pub fn attach(&self, subject: &Digest, artifact: &Artifact) -> Result<Attached> {
-        let blobs = self.store().blobs();
-        let image = blobs.read(subject)?;
+        let image = self.store().blobs().read(subject)?;
         let image = Descriptor::of(Document::parse(&image, *subject)?.media_type(), &image);
+        let digest = self.compose(artifact, Some(image))?;
+        self.keep_referrer(&digest)
+    }
+
+    /// Writes the manifest of something that is attached to nothing, and all that it names. Nothing in the store keeps it: it is to be pushed.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn artifact(&self, artifact: &Artifact) -> Result<Digest> {
+        self.compose(artifact, None)
+    }
+
+    fn compose(&self, artifact: &Artifact, subject: Option<Descriptor>) -> Result<Digest> {
+        let blobs = self.store().blobs();
         blobs.put(EMPTY_BYTES)?;
         blobs.put(&artifact.bytes)?;
         let mut blob = Descriptor::of(&artifact.artifact_type, &artifact.bytes);
@@ -65,12 +78,11 @@ impl Images {
             artifact_type: Some(artifact.artifact_type.clone()),
             config: Descriptor::of(EMPTY, EMPTY_BYTES),
             layers: vec![blob],
-            subject: Some(image),
+            subject,
             annotations: noted(&artifact.annotations),
         };
         let bytes = serde_json::to_vec(&manifest).map_err(shiplap_cache::Error::from)?;
-        let digest = blobs.put(&bytes)?;
-        self.keep_referrer(&digest)
+        Ok(blobs.put(&bytes)?)
     }
 
     /// Remembers a manifest with a subject, which is here with all its blobs, as attached to that.

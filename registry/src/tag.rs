@@ -103,6 +103,35 @@ impl ReleaseTag {
     }
 }
 
+/// The tag of a page of a history that several stores share in a registry: `shiplap-history-0000000001` and on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HistoryTag(pub u64);
+
+/// What such a tag begins with.
+const HISTORY: &str = "shiplap-history-";
+/// Digits of its number, so that pages are sorted as text too.
+const HISTORY_DIGITS: usize = 10;
+
+impl fmt::Display for HistoryTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{HISTORY}{:0HISTORY_DIGITS$}", self.0)
+    }
+}
+
+impl HistoryTag {
+    /// Reads a tag; none if it is another one.
+    pub fn of(tag: &str) -> Option<Self> {
+        let digits = tag.strip_prefix(HISTORY)?;
+        let is_number = digits.len() == HISTORY_DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
+        is_number.then(|| digits.parse().ok().map(Self))?
+    }
+}
+
+/// Whether a tag is made once and never moved, by its form: a release's, or a page's of a history.
+pub fn is_made_once(tag: &str) -> bool {
+    ReleaseTag::is_release(tag) || HistoryTag::of(tag).is_some()
+}
+
 fn is_hex(s: &str) -> bool {
     s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -181,6 +210,19 @@ mod tests {
     fn a_tag_is_the_version_and_twelve_of_the_commit() {
         assert_eq!(make("1.4.0", None).unwrap().to_string(), "1.4.0-g3f2c1ab09d4e");
         assert_eq!(make("1.4.0", Some("0011223344")).unwrap().to_string(), "1.4.0-g3f2c1ab09d4e-dirty.00112233");
+    }
+
+    #[test]
+    fn pages_of_a_history_have_tags_of_their_own() {
+        assert_eq!(HistoryTag(7).to_string(), "shiplap-history-0000000007");
+        assert_eq!(HistoryTag::of("shiplap-history-0000000007"), Some(HistoryTag(7)));
+        for other in
+            ["shiplap-history-7", "shiplap-history-00000000x7", "shiplap-history-+000000007", "history-0000000007"]
+        {
+            assert_eq!(HistoryTag::of(other), None, "{other}");
+        }
+        assert!(is_made_once("shiplap-history-0000000007") && is_made_once("1.4.0-g3f2c1ab09d4e"));
+        assert!(!is_made_once("latest"));
     }
 
     #[test]

@@ -1,21 +1,17 @@
 //! `shiplap deploy`
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use semver::Version;
-use shiplap_manifests::deploy::{DeployReport, DeployRequest, Deployer, Expect, TargetChange};
-use shiplap_manifests::deployment::DeploymentSeq;
-use shiplap_manifests::preview::Preview;
-use shiplap_manifests::{Config, target};
-use shiplap_registry::Images;
+use shiplap_manifests::deploy::{DeployReport, DeployRequest, TargetChange};
+use shiplap_manifests::images::Unchecked;
 
 use crate::app::App;
+use crate::commands::diff::summary;
 use crate::commands::rollback;
+use crate::deploying::{Deploying, Flags, Outlook};
 use crate::failure::{Failure, Kind, Result};
 use crate::many::{self, Select};
-use crate::supply::SignedCheck;
-use crate::{health, output, shared};
+use crate::output;
 
 /// Point an instance at a release
 ///
@@ -32,33 +28,14 @@ pub struct Args {
     version: Option<String>,
     #[command(flatten)]
     select: Select,
-    /// Why, for the record
-    #[arg(long, short = 'm', value_name = "TEXT")]
-    reason: Option<String>,
-    /// Fail unless this deployment is the current one: its number, or 0 for none
-    #[arg(long, value_name = "NUMBER")]
-    expect: Option<u64>,
-    /// Only images that are signed by this public key, as `cosign verify --key` checks it [default: `verify-key` of the instance]
-    #[arg(long, value_name = "FILE")]
-    verify_key: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
     /// Say what would change in each target, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask whether the site is well afterwards
-    #[arg(long)]
-    no_health: bool,
     /// This is a machine's doing: refused while a hold is on
     #[arg(long)]
     automatic: bool,
-}
-
-/// What is expected to be replaced.
-pub fn expect(number: Option<u64>) -> Expect {
-    match number {
-        None => Expect::Whatever,
-        Some(0) => Expect::Exactly(None),
-        Some(number) => Expect::Exactly(Some(DeploymentSeq(number))),
-    }
 }
 
 pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
@@ -68,8 +45,10 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let version = shiplap_manifests::version::parse(version).map_err(shiplap_manifests::Error::from)?;
     let images = app.images()?;
     let several = args.select.instances(&config, word)?;
+    let deploying = Deploying { app, config: &config, images: &images, flags: &args.flags };
     if args.dry_run {
-        let ask = |name: &str| preview_one(app, args, &config, &images, name, &version);
+        let accept = args.flags.accept_unchecked;
+        let ask = |name: &str| deploying.preview(name, |deployer| deployer.preview_deploy(&version, accept));
         return match several {
             Some(instances) => {
                 many::finish(app, many::in_turn(app, instances, |name| ask(name.as_str())), preview_in_short)
@@ -77,12 +56,20 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
             None => preview(app, &ask(word.unwrap_or_default())?),
         };
     }
+    let request = DeployRequest {
+        version,
+        actor: app.actor(),
+        reason: args.flags.reason.clone(),
+        expect: args.flags.expect(),
+        automatic: args.automatic,
+        accept_unchecked: args.flags.accept_unchecked,
+    };
+    let deploy =
+        |name: &str| deploying.alone(name, |deployer, well| Ok(deployer.deploy_checked(request.clone(), well)?));
     if let Some(instances) = several {
-        let done =
-            many::in_turn(app, instances, |name| one(app, args, &config, &images, name.as_str(), version.clone()));
-        return many::finish(app, done, in_short);
+        return many::finish(app, many::in_turn(app, instances, |name| deploy(name.as_str())), in_short);
     }
-    let report = one(app, args, &config, &images, word.unwrap_or_default(), version)?;
+    let report = deploy(word.unwrap_or_default())?;
     if app.global.json {
         output::json(&report)?;
     } else {
@@ -113,75 +100,42 @@ pub fn in_short(report: &DeployReport) -> String {
     format!("{} (deployment {})", report.release.release.tag, report.deployment.sequence)
 }
 
-fn one(
-    app: &App,
-    args: &Args,
-    config: &Config,
-    images: &Images,
-    instance: &str,
-    version: Version,
-) -> Result<DeployReport> {
-    let (instance, settings) = config.instance(instance)?;
-    let mut history = app.history(images)?;
-    let targets = target::of_instance(config, settings);
-    let check = SignedCheck::new(images, app.client(), args.verify_key.as_ref(), config, settings)?;
-    let request = DeployRequest {
-        version,
-        actor: app.actor(),
-        reason: args.reason.clone(),
-        expect: expect(args.expect),
-        automatic: args.automatic,
-    };
-    let probe = health::probe(config, settings, args.no_health)?;
-    let told = |tries: u32, what: &str| app.note(&format!("not well yet (try {tries}): {what}"));
-    let well = probe.as_ref().map(|probe| probe.check(&told));
-    shared::alone(app, config, &mut history, instance, |history| {
-        let mut deployer = Deployer { history, instance, targets: &targets, check: &check, observer: &() };
-        Ok(deployer.deploy_checked(request, well.as_ref())?)
-    })
-}
-
-fn preview_one(
-    app: &App,
-    args: &Args,
-    config: &Config,
-    images: &Images,
-    instance: &str,
-    version: &Version,
-) -> Result<Preview> {
-    let (instance, settings) = config.instance(instance)?;
-    let mut history = app.history(images)?;
-    shared::look(app, Some(config), &mut history)?;
-    let targets = target::of_instance(config, settings);
-    let check = SignedCheck::new(images, app.client(), args.verify_key.as_ref(), config, settings)?;
-    let deployer = Deployer { history: &mut history, instance, targets: &targets, check: &check, observer: &() };
-    Ok(deployer.preview_deploy(version)?)
-}
-
 /// What a deploy or rollback would do, in a line of a table.
-pub fn preview_in_short(preview: &Preview) -> String {
+pub fn preview_in_short(outlook: &Outlook) -> String {
+    let preview = &outlook.preview;
     let from = preview.from.as_ref().map_or("nothing".to_owned(), ToString::to_string);
     format!("from {from} to {}", preview.to.release.tag)
 }
 
 /// Prints what a deploy or rollback would do.
-pub fn preview(app: &App, preview: &Preview) -> Result<ExitCode> {
+pub fn preview(app: &App, outlook: &Outlook) -> Result<ExitCode> {
     if app.global.json {
-        output::json(preview)?;
+        output::json(outlook)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let preview = &outlook.preview;
     let (release, from) = (&preview.to.release, preview.from.as_ref());
     let from = from.map_or("nothing".to_owned(), ToString::to_string);
     output::line(&format!("{} would go from {from} to {}", release.instance, release.tag));
     if let Some(deployment) = preview.unfinished {
         output::line(&format!("deployment {deployment} did not end: it would be finished or undone first"));
     }
+    unchecked(&preview.unchecked);
     preview.changes.iter().for_each(change);
+    if let Some(differences) = &outlook.differences {
+        summary::show(differences);
+    }
     if let Some(migrations) = &preview.migrations {
         rollback::migrations(migrations);
         rollback::not_rolled_back(&preview.not_rolled_back);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn unchecked(images: &[Unchecked]) {
+    for Unchecked { image, why } in images {
+        output::line(&format!("not looked up in its registry: {image}: {why}"));
+    }
 }
 
 fn change(change: &TargetChange) {
@@ -203,6 +157,7 @@ pub fn show(report: &DeployReport, word: &str) {
     }
     let release = &report.release.release;
     output::line(&format!("{} {} {word} (deployment {})", release.instance, release.tag, report.deployment.sequence.0));
+    unchecked(&report.unchecked);
     report.changes.iter().for_each(change);
     for advice in &report.advice {
         output::line(&format!("next: {advice}"));

@@ -1,6 +1,7 @@
 //! `shiplap diff`
 
 mod markdown;
+pub mod summary;
 mod text;
 
 use std::collections::BTreeMap;
@@ -106,38 +107,53 @@ fn is_version_of(app: &App, instance: &str, version: &str) -> Result<bool> {
 fn report(images: &Images, args: &Args, mut before: Subject, mut after: Subject) -> Result<Report> {
     before.only(args.image.as_ref())?;
     after.only(args.image.as_ref())?;
-    // Two images are compared whatever their names are.
-    let pairs: Vec<(String, Option<SubjectImage>, Option<SubjectImage>)> =
-        match (before.images.as_slice(), after.images.as_slice()) {
-            ([a], [b]) if before.release.is_none() || after.release.is_none() => {
-                vec![(b.name.clone(), Some(a.clone()), Some(b.clone()))]
-            }
-            (a, b) => {
-                let mut all: BTreeMap<String, (Option<SubjectImage>, Option<SubjectImage>)> = BTreeMap::new();
-                a.iter().for_each(|image| all.entry(image.name.clone()).or_default().0 = Some(image.clone()));
-                b.iter().for_each(|image| all.entry(image.name.clone()).or_default().1 = Some(image.clone()));
-                all.into_iter().map(|(name, (a, b))| (name, a, b)).collect()
-            }
-        };
     let mut reports = Vec::new();
-    for (name, a, b) in pairs {
-        let digest = |side: &Option<SubjectImage>| side.as_ref().and_then(|image| image.digest);
-        let (digest_a, digest_b) = (digest(&a), digest(&b));
-        let changes = match (&a, &b) {
-            (Some(a), Some(b)) => {
-                let (holds_a, holds_b) = (a.read(images)?, b.read(images)?);
-                let side = |holds, digest| Side { holds, digest };
-                Some(compare::compare(side(&holds_a, digest_a), side(&holds_b, digest_b)))
-            }
-            _ => None,
-        };
-        let facts = facts(&before, &after, &name);
-        let same = changes.as_ref().is_some_and(Comparison::is_empty) && facts.is_empty();
-        reports.push(ImageReport { name, before: digest_a, after: digest_b, facts, changes, same });
+    for (name, a, b) in pairs(&before, &after) {
+        reports.push(report_of(images, (&before, &after), (&name, a, b))?);
     }
     let different = reports.iter().any(|report| !report.same);
     let schema = "shiplap.diff/1";
     Ok(Report { schema, before: title(&before), after: title(&after), different, images: reports })
+}
+
+/// An image's name, and what each side has of it.
+type Pair = (String, Option<SubjectImage>, Option<SubjectImage>);
+
+/// The images of both sides, by name.
+fn pairs(before: &Subject, after: &Subject) -> Vec<Pair> {
+    // Two images are compared whatever their names are.
+    match (before.images.as_slice(), after.images.as_slice()) {
+        ([a], [b]) if before.release.is_none() || after.release.is_none() => {
+            vec![(b.name.clone(), Some(a.clone()), Some(b.clone()))]
+        }
+        (a, b) => {
+            let mut all: BTreeMap<String, (Option<SubjectImage>, Option<SubjectImage>)> = BTreeMap::new();
+            a.iter().for_each(|image| all.entry(image.name.clone()).or_default().0 = Some(image.clone()));
+            b.iter().for_each(|image| all.entry(image.name.clone()).or_default().1 = Some(image.clone()));
+            all.into_iter().map(|(name, (a, b))| (name, a, b)).collect()
+        }
+    }
+}
+
+/// What is different in an image.
+fn report_of(
+    images: &Images,
+    (before, after): (&Subject, &Subject),
+    (name, a, b): (&str, Option<SubjectImage>, Option<SubjectImage>),
+) -> Result<ImageReport> {
+    let digest = |side: &Option<SubjectImage>| side.as_ref().and_then(|image| image.digest);
+    let (digest_a, digest_b) = (digest(&a), digest(&b));
+    let changes = match (&a, &b) {
+        (Some(a), Some(b)) => {
+            let (holds_a, holds_b) = (a.read(images)?, b.read(images)?);
+            let side = |holds, digest| Side { holds, digest };
+            Some(compare::compare(side(&holds_a, digest_a), side(&holds_b, digest_b)))
+        }
+        _ => None,
+    };
+    let facts = facts(before, after, name);
+    let same = changes.as_ref().is_some_and(Comparison::is_empty) && facts.is_empty();
+    Ok(ImageReport { name: name.to_owned(), before: digest_a, after: digest_b, facts, changes, same })
 }
 
 fn title(subject: &Subject) -> String {

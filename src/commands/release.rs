@@ -11,6 +11,7 @@ use shiplap_manifests::draft::{Built, ReleaseRequest, VersionChoice};
 use shiplap_manifests::git::GitState;
 use shiplap_manifests::names::InstanceName;
 use shiplap_manifests::release::{MigrationSet, StepSummary};
+use shiplap_manifests::share::Standing;
 use shiplap_manifests::version::Bump;
 use shiplap_manifests::{Config, History};
 use shiplap_registry::{Images, Reference};
@@ -21,8 +22,8 @@ use crate::app::App;
 use crate::failure::{Failure, Kind, Result};
 use crate::holdings;
 use crate::many::{self, Jobs, Select};
-use crate::release_images::{Check, inputs, owned_files, release_image, request};
-use crate::supply::{Recipe, Wanted, exchange, keys};
+use crate::release_images::{inputs, owned_files, release_image, request};
+use crate::supply::{Recipe, SignedCheck, Wanted, exchange, keys};
 use crate::{output, shared};
 
 /// Build, tag, push and record the images of an instance as one release
@@ -146,7 +147,7 @@ async fn one(
     for (image, settings) in &instance.image {
         let request = several.adjust(request(config, settings)?);
         let recipe = Recipe::of(&request, Some(draft.git.clone()));
-        let one = build::build(app, images, request, Some(&several.label(instance_name, image))).await?;
+        let one = build::build_whole(app, images, request, Some(&several.label(instance_name, image))).await?;
         for (_, outcome) in &one.steps {
             match outcome {
                 Outcome::Ran { .. } => built.steps.run += 1,
@@ -186,12 +187,14 @@ async fn one(
             pushed_bytes +=
                 exchange::push_attached(&client, images, repository, &digest, &|text| app.note(text)).await?;
         }
+        build::publish(app, images, one).await?;
         built.images.push(release_image(image, reference, packed, one));
     }
     built.steps.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let check = Check::new(images);
+    // A registry may have lost, or shortened, what a push finds there already.
+    let check = SignedCheck::unsigned(app, images, config);
     let commit = |history: &mut History| Ok(history.commit(&draft, built, &check, &())?);
-    let committed = shared::alone(app, config, &mut history, instance_name, commit)?;
+    let committed = shared::alone(app, config, &mut history, instance_name, Standing::Respected, commit)?;
     let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Report { committed, pushed_bytes, milliseconds })
 }

@@ -1,21 +1,16 @@
 //! `shiplap rollback`
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use semver::Version;
-use shiplap_manifests::deploy::Deployer;
-use shiplap_manifests::preview::Preview;
+use shiplap_manifests::History;
 use shiplap_manifests::rollback::{Migrations, RollbackReport, RollbackRequest};
-use shiplap_manifests::{Config, History, target};
-use shiplap_registry::Images;
 
 use crate::app::App;
 use crate::commands::deploy;
+use crate::deploying::{Deploying, Flags};
 use crate::failure::{Failure, Kind, Result};
 use crate::many::{self, Select};
-use crate::supply::SignedCheck;
-use crate::{health, output, shared};
+use crate::{output, shared};
 
 /// Take an instance back to the release before, or to another that it ran
 ///
@@ -32,24 +27,14 @@ pub struct Args {
     to: Option<String>,
     #[command(flatten)]
     select: Select,
-    /// Why, for the record
-    #[arg(long, short = 'm', value_name = "TEXT")]
-    reason: Option<String>,
-    /// Fail unless this deployment is the current one
-    #[arg(long, value_name = "NUMBER")]
-    expect: Option<u64>,
+    #[command(flatten)]
+    flags: Flags,
     /// Go back even though the current release has database migrations that the other lacks
     #[arg(long)]
     accept_migrations: bool,
-    /// Only images that are signed by this public key, as `cosign verify --key` checks it [default: `verify-key` of the instance]
-    #[arg(long, value_name = "FILE")]
-    verify_key: Option<PathBuf>,
     /// Say what would change in each target, and change nothing
     #[arg(long, conflicts_with = "unhold")]
     dry_run: bool,
-    /// Do not ask whether the site is well afterwards
-    #[arg(long)]
-    no_health: bool,
     /// Refuse automatic deploys until `--unhold`
     #[arg(long)]
     hold: bool,
@@ -68,7 +53,7 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
             let (instance, _) = config.instance(name)?;
             let mut history = app.history(&images)?;
             let lift = |history: &mut History| Ok(history.lift_hold(instance)?);
-            if !shared::alone(app, &config, &mut history, instance, lift)? {
+            if !shared::alone(app, &config, &mut history, instance, args.flags.standing(), lift)? {
                 return Err(Failure::new(Kind::Missing, format!("there is no hold on {instance}")));
             }
             Ok(format!("the hold on {instance} is lifted"))
@@ -84,8 +69,10 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
         .map(shiplap_manifests::version::parse)
         .transpose()
         .map_err(shiplap_manifests::Error::from)?;
+    let deploying = Deploying { app, config: &config, images: &images, flags: &args.flags };
     if args.dry_run {
-        let ask = |name: &str| preview_one(app, args, &config, &images, name, to.as_ref());
+        let accept = args.flags.accept_unchecked;
+        let ask = |name: &str| deploying.preview(name, |deployer| deployer.preview_rollback(to.as_ref(), accept));
         return match several {
             Some(instances) => {
                 let done = many::in_turn(app, instances, |name| ask(name.as_str()));
@@ -94,63 +81,28 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
             None => deploy::preview(app, &ask(word.unwrap_or_default())?),
         };
     }
+    let request = RollbackRequest {
+        to,
+        actor: app.actor(),
+        reason: args.flags.reason.clone(),
+        expect: args.flags.expect(),
+        accept_migrations: args.accept_migrations,
+        accept_unchecked: args.flags.accept_unchecked,
+        hold: args.hold,
+    };
+    let go_back =
+        |name: &str| deploying.alone(name, |deployer, well| Ok(deployer.rollback_checked(request.clone(), well)?));
     if let Some(instances) = several {
-        let done = many::in_turn(app, instances, |name| one(app, args, &config, &images, name.as_str(), to.clone()));
+        let done = many::in_turn(app, instances, |name| go_back(name.as_str()));
         return many::finish(app, done, |report| format!("from {}, {}", report.from, deploy::in_short(&report.deploy)));
     }
-    let report = one(app, args, &config, &images, word.unwrap_or_default(), to)?;
+    let report = go_back(word.unwrap_or_default())?;
     if app.global.json {
         output::json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
     show(&report);
     Ok(ExitCode::SUCCESS)
-}
-
-fn one(
-    app: &App,
-    args: &Args,
-    config: &Config,
-    images: &Images,
-    instance: &str,
-    to: Option<Version>,
-) -> Result<RollbackReport> {
-    let (instance, settings) = config.instance(instance)?;
-    let mut history = app.history(images)?;
-    let targets = target::of_instance(config, settings);
-    let check = SignedCheck::new(images, app.client(), args.verify_key.as_ref(), config, settings)?;
-    let request = RollbackRequest {
-        to,
-        actor: app.actor(),
-        reason: args.reason.clone(),
-        expect: deploy::expect(args.expect),
-        accept_migrations: args.accept_migrations,
-        hold: args.hold,
-    };
-    let probe = health::probe(config, settings, args.no_health)?;
-    let told = |tries: u32, what: &str| app.note(&format!("not well yet (try {tries}): {what}"));
-    let well = probe.as_ref().map(|probe| probe.check(&told));
-    shared::alone(app, config, &mut history, instance, |history| {
-        let mut deployer = Deployer { history, instance, targets: &targets, check: &check, observer: &() };
-        Ok(deployer.rollback_checked(request, well.as_ref())?)
-    })
-}
-
-fn preview_one(
-    app: &App,
-    args: &Args,
-    config: &Config,
-    images: &Images,
-    instance: &str,
-    to: Option<&Version>,
-) -> Result<Preview> {
-    let (instance, settings) = config.instance(instance)?;
-    let mut history = app.history(images)?;
-    shared::look(app, Some(config), &mut history)?;
-    let targets = target::of_instance(config, settings);
-    let check = SignedCheck::new(images, app.client(), args.verify_key.as_ref(), config, settings)?;
-    let deployer = Deployer { history: &mut history, instance, targets: &targets, check: &check, observer: &() };
-    Ok(deployer.preview_rollback(to)?)
 }
 
 fn show(report: &RollbackReport) {

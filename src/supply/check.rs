@@ -1,4 +1,4 @@
-//! Is an image of a release here, whole, and signed by the key that is asked for?
+//! Is an image of a release here and in its registry, whole, and signed by the key that is asked for?
 
 use std::path::PathBuf;
 
@@ -6,33 +6,43 @@ use shiplap_cache::Digest;
 use shiplap_manifests::config::{Config, Instance};
 use shiplap_manifests::images::{ImageCheck, ImageProblem};
 use shiplap_manifests::names::Reference;
+use shiplap_manifests::release::ReleaseImage;
 use shiplap_registry::signature::PublicKey;
 use shiplap_registry::{Client, Images, Repository};
 
-use super::{exchange, keys};
+use super::{exchange, in_registry, keys};
+use crate::app::App;
 use crate::failure::Result;
 use crate::release_images::Check;
 
-/// A [`Check`] that also asks for a signature, where a key is given.
+/// A [`Check`] that also asks registries, where releases are pushed, and for a signature, where a key is given.
 pub struct SignedCheck<'a> {
     whole: Check<'a>,
     images: &'a Images,
     client: Client,
     key: Option<PublicKey>,
+    pushes: Option<bool>,
 }
 
 impl<'a> SignedCheck<'a> {
     /// With the key of the command line, else the one of the instance.
     pub fn new(
+        app: &App,
         images: &'a Images,
-        client: Client,
         given: Option<&PathBuf>,
         config: &Config,
         instance: &Instance,
     ) -> Result<Self> {
         let path = given.cloned().or_else(|| Some(config.folder().join(instance.verify_key.as_ref()?)));
         let key = path.map(|path| keys::public(&path)).transpose()?;
-        Ok(Self { whole: Check::new(images), images, client, key })
+        let (client, pushes) = (app.hasty_client(), config.release.push);
+        Ok(Self { whole: Check::new(images), images, client, key, pushes })
+    }
+
+    /// Of images that nobody has signed yet.
+    pub fn unsigned(app: &App, images: &'a Images, config: &Config) -> Self {
+        let (client, pushes) = (app.client(), config.release.push);
+        Self { whole: Check::new(images), images, client, key: None, pushes }
     }
 
     fn is_signed(
@@ -76,5 +86,24 @@ impl ImageCheck for SignedCheck<'_> {
             Some(key) => self.is_signed(key, reference, digest),
             None => Ok(()),
         }
+    }
+
+    fn check_each(&self, images: &[ReleaseImage]) -> Vec<std::result::Result<(), ImageProblem>> {
+        let mut all: Vec<_> = images.iter().map(|image| self.check(&image.reference, &image.digest)).collect();
+        // What is not even here need not be asked for.
+        let is_asked = |image: &ReleaseImage| image.reference.repository.registry().is_some();
+        if self.pushes == Some(false) || all.iter().any(std::result::Result::is_err) {
+            return all;
+        }
+        let (places, asked): (Vec<_>, Vec<_>) = images
+            .iter()
+            .enumerate()
+            .filter(|(_, image)| is_asked(image))
+            .map(|(place, image)| (place, (&image.reference, &image.digest)))
+            .unzip();
+        for (place, answer) in places.into_iter().zip(in_registry::look_up(&self.client, &asked)) {
+            all[place] = answer;
+        }
+        all
     }
 }

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod documents;
 pub mod exchange;
+pub mod in_registry;
 pub mod keys;
 
 pub use check::SignedCheck;

@@ -25,12 +25,12 @@ fn campus() -> (MemoryDisk, Campus) {
 }
 
 /// Starts a command quietly.
-fn start(home: &Home, args: &[&str]) -> Child {
+pub fn start(home: &Home, args: &[&str]) -> Child {
     home.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// Kills a command after a part of the time that it takes; says whether it had ended by then.
-fn kill_after(mut child: Child, delay: Duration) -> bool {
+pub fn kill_after(mut child: Child, delay: Duration) -> bool {
     std::thread::sleep(delay);
     // SIGKILL; that it has ended already is no error.
     child.kill().unwrap();
@@ -44,7 +44,7 @@ fn moments(whole: Duration) -> impl Iterator<Item = Duration> {
 
 /// Nothing of a store is half there, nothing is left over, and no step runs on.
 #[track_caller]
-fn is_tidy(home: &Home) {
+pub fn is_tidy(home: &Home) {
     home.run(["images"]).ok();
     let left: Vec<_> =
         std::fs::read_dir(home.store().join("tmp")).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -11,6 +11,19 @@ fn names(all: &Value, wanted: impl Fn(&Value) -> bool) -> Vec<&str> {
     all.as_array().unwrap().iter().filter(|one| wanted(one)).map(|one| one["name"].as_str().unwrap()).collect()
 }
 
+/// How many images are known by what was read of them before.
+fn kept(home: &Home) -> usize {
+    let database = rusqlite::Connection::open(home.store().join("cache.db")).unwrap();
+    let count = "SELECT count(*) FROM names WHERE space = 'worked-out' AND name LIKE '%/inspection'";
+    database.query_row(count, [], |row| row.get(0)).unwrap()
+}
+
+/// Takes away what was read of images before.
+fn forget(home: &Home) {
+    let database = rusqlite::Connection::open(home.store().join("cache.db")).unwrap();
+    assert!(database.execute("DELETE FROM names WHERE space = 'worked-out'", []).unwrap() > 0);
+}
+
 /// The image `openedx` of what `inspect --json` prints.
 fn openedx(home: &Home, what: &str) -> Value {
     let all = home.json(&["inspect", what, "--image", "openedx"]);
@@ -124,6 +137,8 @@ fn a_release_is_inspected_compared_and_still_known_when_only_its_blobs_are_left(
     home.run(["inspect", "campus", "--image", "x"]).ends_with(2).says("openedx");
     home.run(["inspect", "none:1"]).ends_with(4).says("none:1");
 
+    // What was read is kept: asked again, nothing is read.
+    assert_eq!(kept(home), 3, "two of one image and one that both releases share");
     // The layers go, as a collection with a budget takes them; the blobs of releases stay.
     let before = openedx(home, "campus@1.0.0");
     let diff = home.run(["--json", "diff", "campus", "1.0.0", "1.1.0"]).ok().out;
@@ -132,11 +147,15 @@ fn a_release_is_inspected_compared_and_still_known_when_only_its_blobs_are_left(
         fs::create_dir(home.store().join(folder)).unwrap();
     }
     assert_eq!(openedx(home, "campus@1.0.0"), before);
+    forget(home);
+    assert_eq!(openedx(home, "campus@1.0.0"), before);
     assert_eq!(home.run(["--json", "diff", "campus", "1.0.0", "1.1.0"]).ok().out, diff);
     assert_eq!(fs::read_dir(home.store().join("layers")).unwrap().count(), 0, "nothing is unpacked");
     // Without blobs too it says what is missing and what to do.
     let digest = before["sizes"]["layers"][1]["digest"].as_str().unwrap();
     fs::remove_file(home.store().join("blobs/sha256").join(digest.trim_start_matches("sha256:"))).unwrap();
+    assert_eq!(openedx(home, "campus@1.0.0"), before);
+    forget(home);
     home.run(["inspect", "campus@1.0.0", "--image", "openedx"]).ends_with(6).says(digest).says("shiplap pull");
 }
 

@@ -1,6 +1,7 @@
 //! Debian's registry server on loopback, for the tests that need one.
 
 use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A registry for everybody. It ends with the value.
@@ -8,7 +9,7 @@ pub struct Registry {
     child: Child,
     /// `127.0.0.1:PORT`.
     pub address: String,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Registry {
@@ -28,12 +29,33 @@ impl Registry {
             let mut child = server.spawn().expect("Debian's package docker-registry is installed");
             while child.try_wait().unwrap().is_none() {
                 if TcpStream::connect(&address).is_ok() {
-                    return Self { child, address, _data: data };
+                    return Self { child, address, data };
                 }
                 std::thread::sleep(std::time::Duration::from_millis(20));
             }
         }
         panic!("the registry server does not start");
+    }
+
+    /// Ends it. What was pushed stays where it is.
+    pub fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// The file of a blob or manifest, by its digest.
+    pub fn blob(&self, digest: &str) -> PathBuf {
+        let hex = digest.strip_prefix("sha256:").unwrap();
+        self.registry().join("blobs/sha256").join(&hex[..2]).join(hex).join("data")
+    }
+
+    /// The folder of a repository.
+    pub fn repository(&self, path: &str) -> PathBuf {
+        self.registry().join("repositories").join(path)
+    }
+
+    fn registry(&self) -> PathBuf {
+        Path::new(self.data.path()).join("data/docker/registry/v2")
     }
 
     /// The name of a repository or image in it.
@@ -44,7 +66,6 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
     }
 }

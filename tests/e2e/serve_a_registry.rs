@@ -21,7 +21,7 @@ fn has_skopeo() -> bool {
 }
 
 /// A certificate for this machine's names, with an authority of its own, in `folder`.
-fn certificate(folder: &Path, name: &str) {
+pub fn certificate(folder: &Path, name: &str) {
     std::fs::create_dir_all(folder).unwrap();
     let script = format!(
         "set -e

@@ -70,6 +70,38 @@ fn releases_stay_whole_whatever_is_asked_for_and_can_be_gone_back_to() {
     assert_eq!(built.ran().len(), 1);
 }
 
+/// What was read of an image goes with the image, and stays with it.
+#[test]
+fn what_is_known_of_an_image_goes_with_it() {
+    let site = Site::new();
+    site.home.run(["release", "campus", "1.0.0"]).ok();
+    site.home.build("short:1", "FROM base:1\nRUN touch /x\n", &[]);
+    for what in ["campus", "short:1"] {
+        site.home.run(["inspect", what]).ok();
+    }
+    let kept = || -> Vec<String> {
+        let database = rusqlite::Connection::open(site.home.store().join("cache.db")).unwrap();
+        let mut names = database.prepare("SELECT name FROM names WHERE space = 'worked-out' ORDER BY name").unwrap();
+        names.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    // Facts and contents of two released images, contents of one that was never packed.
+    let before = kept();
+    assert_eq!(before.iter().filter(|name| name.starts_with("manifest/")).count(), 2, "{before:?}");
+    assert_eq!(before.iter().filter(|name| name.ends_with("/facts")).count(), 2, "{before:?}");
+    assert_eq!(before.len(), 5, "{before:?}");
+    gc(&site.home, &[]);
+    assert_eq!(kept(), before);
+    site.home.run(["rmi", "short:1", "base:1"]).ok();
+    // The first takes the layers, the next what is known of images that have none.
+    for _ in 0..2 {
+        gc(&site.home, &["--max-used-space", "1B", "--unused-for", "0s"]);
+    }
+    let after = kept();
+    assert!(after.len() < before.len() && after.iter().all(|name| before.contains(name)), "{after:?}");
+    assert!(!after.iter().any(|name| name.starts_with("image/") && name.ends_with("/inspection")), "{after:?}");
+    assert_eq!(after.iter().filter(|name| name.starts_with("manifest/")).count(), 2, "{after:?}");
+}
+
 #[test]
 fn without_a_release_record_that_can_be_read_nothing_goes() {
     let site = Site::new();

@@ -53,3 +53,43 @@ fn a_rollback_stops_at_migrations_that_the_older_release_lacks_and_names_them_by
     // Forward again nothing is lacking.
     assert_eq!(home.json(&["rollback", "campus", "1.1.0"])["migrations"]["beyond"], json!([]));
 }
+
+#[test]
+fn a_dry_run_says_in_short_what_is_different_in_the_images() {
+    let edx = Edx::new();
+    let home = &edx.home;
+    edx.release("1.0.0");
+    assert!(home.json(&["deploy", "campus", "1.0.0", "--dry-run"])["differences"].is_null(), "nothing runs yet");
+    edx.badges(&["0002_colour"]);
+    edx.debian("2.38");
+    edx.release("1.1.0");
+    for version in ["1.0.0", "1.1.0"] {
+        home.run(["deploy", "campus", version]).ok();
+    }
+    let back = home.json(&["rollback", "campus", "--dry-run"]);
+    let images = &back["differences"]["images"];
+    assert_eq!(images["mfe"], "same");
+    let openedx = &images["openedx"]["changed"];
+    assert_eq!(openedx["packages"], json!({"down": 1}));
+    assert_eq!((&openedx["plugins"], &openedx["themes"]), (&json!(["badges"]), &json!([])));
+    assert_eq!(openedx["migrations_removed"], json!({"badges": ["0002_colour"]}));
+    assert!(openedx["pull"].as_u64().unwrap() > 0);
+    let text = home.run(["rollback", "campus", "--dry-run"]).ok().says("mfe: the same");
+    text.says("openedx: packages 1 down; plugins badges; migrations went badges 1;");
+    home.run(["deploy", "campus", "1.1.0", "--dry-run"]).ok().says("openedx: the same");
+
+    // Nothing is left of what runs now: the release before can be gone back to all the same.
+    let newest = home.json(&["inspect", "campus@1.1.0", "--image", "openedx"]);
+    let layer = newest["images"][0]["sizes"]["layers"][1]["digest"].as_str().unwrap().to_owned();
+    let older = home.json(&["inspect", "campus@1.0.0", "--image", "openedx"]).to_string();
+    assert!(!older.contains(&layer));
+    for folder in ["layers", "indices"] {
+        std::fs::remove_dir_all(home.store().join(folder)).unwrap();
+        std::fs::create_dir(home.store().join(folder)).unwrap();
+    }
+    std::fs::remove_file(home.store().join("blobs/sha256").join(layer.trim_start_matches("sha256:"))).unwrap();
+    let database = rusqlite::Connection::open(home.store().join("cache.db")).unwrap();
+    database.execute("DELETE FROM names WHERE space = 'worked-out'", []).unwrap();
+    home.run(["rollback", "campus", "--dry-run"]).ok().says("openedx: not known:").says("mfe: the same");
+    home.run(["rollback", "campus", "--accept-migrations"]).ok();
+}

@@ -80,6 +80,11 @@ fn from_version_2() -> String {
     [&used, served::SCHEMA, doomed::SCHEMA, mounts::SCHEMA].concat()
 }
 
+/// Seconds since 1970, by the clock of this machine.
+pub fn seconds() -> i64 {
+    now()
+}
+
 /// Seconds since 1970.
 pub(crate) fn now() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64)

@@ -74,6 +74,18 @@ impl Store {
         })
     }
 
+    /// All names of a space without what they point at, sorted.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn names_alone(&self, space: &str) -> Result<Vec<String>> {
+        self.query(|db| {
+            db.prepare_cached("SELECT name FROM names WHERE space = ?1 ORDER BY name")?
+                .query_map(params![space], |row| row.get(0))?
+                .collect()
+        })
+    }
+
     /// The names of a space that lie below a name, `folder/...`, with what they point at, sorted.
     ///
     /// # Errors
@@ -120,6 +132,7 @@ mod tests {
         store.set_name("a", "x", "1").unwrap();
         store.set_name("b", "x", "2").unwrap();
         assert_eq!(store.names("a").unwrap(), [("x".to_owned(), "1".to_owned())]);
+        assert_eq!(store.names_alone("a").unwrap(), ["x"]);
         assert!(store.remove_name("a", "x").unwrap());
         assert_eq!(store.name("a", "x").unwrap(), None);
         assert_eq!(store.name("b", "x").unwrap().as_deref(), Some("2"));

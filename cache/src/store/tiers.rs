@@ -173,6 +173,17 @@ impl Store {
         Ok(names.iter().filter_map(|name| SegmentName::parse(name)).collect())
     }
 
+    /// Counts segments as read: another one stands for them, or they are no good.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn skip_segments<'a>(&self, tier: &str, names: impl IntoIterator<Item = &'a SegmentName>) -> Result<()> {
+        self.transact(|db| {
+            let mut insert = db.prepare_cached("INSERT OR IGNORE INTO tier_segments VALUES (?1, ?2)")?;
+            names.into_iter().try_for_each(|name| insert.execute(params![tier, name.to_string()]).map(drop))
+        })
+    }
+
     /// Takes in what a segment says. What is known here stays as it is: of two results for one input either is right, and the first one wins.
     ///
     /// # Errors
@@ -180,10 +191,6 @@ impl Store {
     pub fn learn(&self, tier: &str, name: &SegmentName, segment: &Segment) -> Result<()> {
         self.transact(|db| {
             db.execute("INSERT OR IGNORE INTO tier_segments VALUES (?1, ?2)", params![tier, name.to_string()])?;
-            for (time, digest) in &segment.replaces {
-                let name = SegmentName { time: *time, digest: Digest::from_bytes(*digest) };
-                db.execute("INSERT OR IGNORE INTO tier_segments VALUES (?1, ?2)", params![tier, name.to_string()])?;
-            }
             // Layers first: whether a result that is here is of any use depends on them.
             for layer in &segment.layers {
                 let place = LayerPlace {
@@ -330,7 +337,8 @@ impl Store {
         let path = self.index_file(id);
         // A layer that comes at the same time brings its own: both say the same but for times.
         if !path.exists() {
-            let temporary = tempfile::NamedTempFile::new_in(self.temporary()?.path()).at("write", &path)?;
+            let folder = self.temporary()?;
+            let temporary = tempfile::NamedTempFile::new_in(folder.path()).at("write", &path)?;
             std::fs::write(temporary.path(), index.as_bytes()).at("write", &path)?;
             temporary.persist(&path).map_err(|e| e.error).at("write", &path)?;
         }

@@ -25,11 +25,14 @@ pub fn merge(mut segments: Vec<(SegmentName, Segment)>, retention: Retention) ->
     all.into_segment(retention)
 }
 
+/// A step key and a tree.
+type OnTree = ([u8; 32], [u8; 32]);
+
 #[derive(Default)]
 struct All<'a> {
     replaces: Vec<super::segment::Name>,
     runs: HashMap<[u8; 32], (&'a Run, &'a [u8], &'a str, u32)>,
-    exact: HashMap<([u8; 32], [u8; 32]), (&'a str, u32)>,
+    exact: HashMap<OnTree, (&'a str, u32)>,
     layers: HashMap<[u8; 32], Layer>,
     names: HashMap<(&'a str, &'a str), &'a Known>,
     mounts: HashMap<[u8; 32], &'a Mount>,

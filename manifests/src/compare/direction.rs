@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::contents::Manager;
 
 /// Which way a version went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// It was not there.

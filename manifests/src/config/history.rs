@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::Repository;
+
 /// Where releases and deployments are remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -11,6 +13,16 @@ pub enum HistorySection {
     Local,
     /// In the store, and on a branch of a git repository, where other stores see it.
     Git(GitHistory),
+    /// In the store, and in a repository of a registry, where other stores see it.
+    Registry(RegistryHistory),
+}
+
+/// `kind = "registry"`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RegistryHistory {
+    /// The repository, with its registry. It holds nothing else, so that who may write images need not write history.
+    pub repository: Repository,
 }
 
 /// `kind = "git"`.
@@ -34,7 +46,15 @@ impl Default for GitHistory {
 impl HistorySection {
     /// The key whose value cannot be, and why.
     pub(super) fn problem(&self) -> Option<(&'static str, String)> {
-        let Self::Git(git) = self else { return None };
+        let git = match self {
+            Self::Local => return None,
+            Self::Registry(RegistryHistory { repository }) => {
+                let why =
+                    || format!("`{repository}` names no registry: write it as registry.example.org/campus/history");
+                return repository.registry().is_none().then(|| ("repository", why()));
+            }
+            Self::Git(git) => git,
+        };
         let plain = |text: &str| {
             let parts = || text.trim_end_matches('/').split('/');
             let part = |part: &str| !part.is_empty() && !part.starts_with(['.', '-']) && !part.ends_with(".lock");

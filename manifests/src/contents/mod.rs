@@ -21,7 +21,7 @@ pub use package::{Manager, Package, Source, without_credentials};
 pub use system::System;
 
 /// What is in an image.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Contents {
     /// The distribution, where it says which it is.
     pub system: Option<System>,
@@ -32,7 +32,7 @@ pub struct Contents {
 }
 
 /// A record that could not be understood.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct NotRead {
     /// Where it is.
     pub path: String,

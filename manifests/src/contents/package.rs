@@ -3,10 +3,10 @@
 use std::fmt;
 
 use packageurl::PackageUrl;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Who installed a package.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Manager {
     /// dpkg, under apt.
@@ -31,7 +31,7 @@ impl fmt::Display for Manager {
 }
 
 /// A package of an image.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Package {
     /// Who installed it.
     pub manager: Manager,
@@ -50,7 +50,7 @@ pub struct Package {
 }
 
 /// Where a package comes from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Source {
     /// A git repository.

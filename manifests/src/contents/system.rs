@@ -1,13 +1,13 @@
 //! Which distribution an image is made of.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shiplap_cache::TreePath;
 
 use super::ContentsError;
 use super::files::Files;
 
 /// A distribution, as os-release(5) names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct System {
     /// `debian`.
     pub id: String,

@@ -3,7 +3,7 @@
 use rusqlite::params;
 use shiplap_cache::Digest;
 
-use super::deployments::insert_hold;
+use super::deployments::{deployment, insert_hold};
 use super::log::{Logged, add_entry};
 use super::releases::insert_release;
 use super::{History, Lock, journal};
@@ -31,7 +31,7 @@ impl History {
 
     /// Adds entries that were made elsewhere, with the rows that they tell of, all or none. Their manifests are here.
     pub(crate) fn import(&mut self, instance: &InstanceName, entries: &[(Logged, String)]) -> Result<()> {
-        let failed = self.failed();
+        let (failed, path) = (self.failed(), self.path.clone());
         let tx = self.transaction()?;
         for (logged, record) in entries {
             let entry = &logged.entry;
@@ -41,6 +41,19 @@ impl History {
             if (&entry.instance, entry.position.0, entry.previous) != (instance, position, before) {
                 let what = format!("entry {} of the shared log does not follow from the one before", entry.position);
                 return Err(Error::Damaged { instance: instance.clone(), what });
+            }
+            if let LogEvent::Deployment(theirs) = &entry.event
+                && deployment(&tx, instance, theirs.sequence).map_err(&failed)?.is_some()
+            {
+                // Of those that ended the log tells, and it follows: this one is pending.
+                return Err(Error::Overtaken {
+                    instance: instance.clone(),
+                    deployment: theirs.sequence,
+                    actor: theirs.actor.clone(),
+                    version: Box::new(theirs.version.clone()),
+                    at: theirs.started,
+                    path,
+                });
             }
             add_entry(&tx, instance, entry, &logged.hash, record).map_err(&failed)?;
             match &entry.event {

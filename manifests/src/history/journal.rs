@@ -32,6 +32,8 @@ pub(crate) struct NewDeployment {
     pub(crate) automatic: bool,
     pub(crate) holds: bool,
     pub(crate) targets: Vec<TargetState>,
+    /// What is to be known about it however it ends.
+    pub(crate) note: Option<String>,
 }
 
 /// A deployment in the journal.
@@ -183,8 +185,8 @@ fn insert(db: &Connection, new: &NewDeployment, acts: &[Act], origin: Option<&Or
     let (instance, sequence) = (new.instance.as_str(), new.sequence.0);
     db.execute(
         "INSERT INTO deployments
-             (instance, sequence, release, action, actor, reason, rollback_of, restores, expected, holds, outcome, started, targets, origin)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', ?11, ?12, ?13)",
+             (instance, sequence, release, action, actor, reason, rollback_of, restores, expected, holds, outcome, started, targets, origin, note)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', ?11, ?12, ?13, ?14)",
         params![
             instance,
             sequence,
@@ -199,6 +201,7 @@ fn insert(db: &Connection, new: &NewDeployment, acts: &[Act], origin: Option<&Or
             crate::now().to_string(),
             json(&new.targets)?,
             origin.map(json).transpose()?,
+            new.note,
         ],
     )?;
     for (position, act) in acts.iter().enumerate() {
@@ -249,13 +252,10 @@ fn end(
     let pending = deployment(db, &entry.instance, entry.sequence)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     let (actor, reason, holds) = (pending.actor.clone(), pending.reason.clone(), pending.holds);
     let now = crate::now();
-    let ended = Deployment {
-        outcome,
-        note: note.map(str::to_owned),
-        finished: Some(now),
-        targets: targets.to_vec(),
-        ..pending
-    };
+    // What was known when it began stays, also where another process ends it.
+    let notes: Vec<&str> = pending.note.as_deref().into_iter().chain(note).collect();
+    let note = (!notes.is_empty()).then(|| notes.join("; "));
+    let ended = Deployment { outcome, note: note.clone(), finished: Some(now), targets: targets.to_vec(), ..pending };
     log::append(db, &entry.instance, LogEvent::Deployment(ended))?;
     db.execute(
         "UPDATE deployments SET outcome = ?3, note = ?4, finished = ?5, targets = ?6 WHERE instance = ?1 AND sequence = ?2",

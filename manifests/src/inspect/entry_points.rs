@@ -3,14 +3,14 @@
 //! `entry_points.txt` of an installed distribution (<https://packaging.python.org/specifications/entry-points/>). Open edX looks for XBlocks
 //! in `xblock.v1` and `xblock_asides.v1`, and for plugins in `lms.djangoapp`, `cms.djangoapp` and the like.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shiplap_cache::TreePath;
 
 use crate::contents::ContentsError;
 use crate::contents::files::Files;
 
 /// Something that a distribution adds to Open edX.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EntryPoint {
     /// What it is: `xblock.v1`, `lms.djangoapp`, ...
     pub group: String,

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use shiplap_cache::{ContentHash, Kind, TreePath};
 
 use crate::contents::files::Files;
@@ -14,7 +15,7 @@ const THEMES: &str = "openedx/themes";
 const THEME_DIRS: &str = "COMPREHENSIVE_THEME_DIRS";
 
 /// A folder, or some files, with what is in each file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Folder {
     /// Its name: that of the folder, or of the distribution.
     pub name: String,
@@ -24,7 +25,7 @@ pub struct Folder {
     /// path. Modes, owners and times do not count.
     pub hash: ContentHash,
     /// The files by their paths below the folder.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "of_text")]
     pub files: BTreeMap<TreePath, FileContent>,
 }
 
@@ -45,6 +46,18 @@ fn as_text<S: Serializer>(files: &BTreeMap<TreePath, FileContent>, serializer: S
         };
         (String::from_utf8_lossy(path.as_bytes()).into_owned(), content)
     }))
+}
+
+fn of_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<TreePath, FileContent>, D::Error> {
+    let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
+    let file = |(path, content): (String, String)| {
+        let content = match content.strip_prefix("-> ") {
+            Some(target) => FileContent::Link(target.as_bytes().to_vec()),
+            None => FileContent::Bytes(content.parse().map_err(D::Error::custom)?),
+        };
+        Ok((TreePath::new(&path).map_err(D::Error::custom)?, content))
+    };
+    texts.into_iter().map(file).collect()
 }
 
 impl Folder {

@@ -6,16 +6,17 @@
 mod entry_points;
 mod environment;
 mod folders;
+mod kept;
 mod locales;
 mod migrations;
 mod platform;
 mod settings;
 mod sizes;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shiplap_cache::{ContentHash, Digest, ImageId, TreePath};
-use shiplap_registry::{Images, Seen};
+use shiplap_registry::{Images, Of, Seen};
 
 use crate::contents::files::Files;
 use crate::contents::{self, Contents, ContentsError, Manager, Package};
@@ -29,7 +30,7 @@ pub use settings::Settings;
 pub use sizes::{Bytes, Category, Layer, Sizes};
 
 /// What an image holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspection {
     /// Open edX's platform, where there is one.
     pub platform: Option<Platform>,
@@ -63,11 +64,19 @@ pub enum InspectError {
     Contents(#[from] ContentsError),
 }
 
-/// Reads what an image holds: the one of this id, or of this manifest.
+/// Reads what an image holds: the one of this id, or of this manifest. What was read before is kept with the image.
 ///
 /// # Errors
 /// Neither its layers nor its blobs are here, or a file is damaged. A record that makes no sense is no error: it is in `not_read`.
 pub fn read(images: &Images, id: Option<&ImageId>, manifest: Option<&Digest>) -> Result<Inspection, InspectError> {
+    // Sizes are of blobs, and an image that was packed in two ways has two.
+    match manifest.map(|digest| Of::Manifest(*digest)).or(id.map(|id| Of::Image(*id))) {
+        Some(of) => kept::or_read(images, of, "inspection", || read_anew(images, id, manifest)),
+        None => read_anew(images, id, manifest),
+    }
+}
+
+fn read_anew(images: &Images, id: Option<&ImageId>, manifest: Option<&Digest>) -> Result<Inspection, InspectError> {
     let seen = images.look_into(id, manifest, &is_read)?;
     let files = Files::with_kept(images.store(), &seen.image.layers, &seen.kept)?;
     let contents = contents::read_files(&files)?;
@@ -98,7 +107,7 @@ pub fn read(images: &Images, id: Option<&ImageId>, manifest: Option<&Digest>) ->
 }
 
 /// What a release says of an image: as much as can be told fast.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// Names and values for [`crate::release::ImageInputs::facts`].
     pub facts: Vec<(String, String)>,
@@ -107,11 +116,15 @@ pub struct Facts {
 }
 
 /// Reads what a release says of an image whose layers are here: platform, themes, plugins from files, settings, a digest of the Python
-/// distributions, and migrations.
+/// distributions, and migrations. They depend on nothing but the image, and are read once.
 ///
 /// # Errors
 /// As [`read`].
 pub fn facts(images: &Images, id: &ImageId, manifest: &Digest) -> Result<Facts, InspectError> {
+    kept::or_read(images, Of::Image(*id), "facts", || facts_anew(images, id, manifest))
+}
+
+fn facts_anew(images: &Images, id: &ImageId, manifest: &Digest) -> Result<Facts, InspectError> {
     let seen = images.look_into(Some(id), Some(manifest), &is_read)?;
     let files = Files::with_kept(images.store(), &seen.image.layers, &seen.kept)?;
     let python = contents::python::read(&files)?;

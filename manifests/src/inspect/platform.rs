@@ -1,6 +1,6 @@
 //! The platform of an image: Open edX's main repository, where it came from and which release line it is.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shiplap_cache::TreePath;
 
 use crate::contents::files::Files;
@@ -10,7 +10,7 @@ use crate::contents::{ContentsError, without_credentials};
 const MARK: &[u8] = b"lms/envs/common.py";
 
 /// Open edX's platform in an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
     /// Its folder in the image: the one that has `lms/envs/common.py`.
     pub folder: String,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shiplap_cache::{ContentHash, TreePath};
 
 use crate::contents::ContentsError;
@@ -38,7 +38,7 @@ const SECRET: [&str; 16] = [
 ];
 
 /// The settings of an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// BLAKE3 of the paths and hashes of all files.
     pub hash: ContentHash,

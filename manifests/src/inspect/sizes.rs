@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shiplap_cache::{Digest, Kind, LayerId, LayerIndex, TreePath};
 use shiplap_registry::Seen;
 
 use crate::contents::files::Files;
 
 /// What files are for, by where they are. The rules are in [`Category::of`], the first that fits holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Category {
     /// The distribution.
@@ -47,7 +47,7 @@ impl Category {
 }
 
 /// Bytes of files.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bytes {
     /// How many files.
     pub files: u64,
@@ -56,7 +56,7 @@ pub struct Bytes {
 }
 
 /// A layer of an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
     /// BLAKE3 of its index.
     pub id: LayerId,
@@ -75,7 +75,7 @@ pub struct Layer {
 }
 
 /// The sizes of an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sizes {
     /// Bytes of all blobs with configuration and manifest; none before the image was packed.
     pub compressed: Option<u64>,

@@ -5,6 +5,7 @@
 //! by whom and when. A process that dies leaves its claim; the next command of the same store goes on with it, and publishes what it finished.
 
 mod git;
+mod registry;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use shiplap_cache::Digest;
 
 pub use git::GitPlace;
+pub use registry::{Fetched, Pages, RegistryPlace};
 
 use crate::deployment::Hold;
 use crate::history::{History, Logged};
@@ -44,7 +46,7 @@ pub enum ShareError {
     Busy(String),
     /// Somebody else is at it.
     #[error(
-        "`{instance}` is being changed by {actor} since {since}: wait for it to end; if it died, any deploy, rollback or release there ends it, and without that machine `{file}` is to be removed from {place}"
+        "`{instance}` is being changed by {actor} since {since}: wait for it to end; if it died, any deploy, rollback or release there ends it. If that machine does not come back, look at its deploy targets and go on with --break-claim ({file} in {place})"
     )]
     Claimed {
         /// Which instance.
@@ -114,6 +116,14 @@ pub trait Place {
     /// # Errors
     /// It cannot be written. Nothing was then.
     fn write(&self, base: &Snapshot, add: &Files, remove: &[String], message: &str) -> Result<bool, ShareError>;
+
+    /// What is wrong with the place itself since it was looked at, beyond its files: each in a sentence.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn audit(&self) -> Result<Vec<String>, ShareError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Who is about to add to an instance's log.
@@ -281,6 +291,15 @@ pub struct Claimed<'a> {
     _lock: crate::history::Lock,
 }
 
+/// What becomes of the claim of another store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It stands: whoever claims comes too late.
+    Respected,
+    /// It is given up: its machine does not come back. What was recorded there and not published is lost to all others.
+    Broken,
+}
+
 /// Claims an instance, after taking over what others published.
 ///
 /// # Errors
@@ -290,6 +309,7 @@ pub fn claim<'a>(
     place: &'a dyn Place,
     instance: &InstanceName,
     actor: &str,
+    standing: Standing,
 ) -> Result<Claimed<'a>> {
     let lock = history.lock_shared(instance, actor)?;
     let store = history.store_id()?;
@@ -299,10 +319,12 @@ pub fn claim<'a>(
         let shown = shown(place, &at)?.remove(instance).unwrap_or_default();
         take_over(history, place, &at, instance, &shown)?;
         match claim_of(place, &at, &shown)? {
-            Some(claim) if claim.store != store => {
+            Some(claim) if claim.store != store && standing == Standing::Respected => {
                 let (actor, since, place) = (claim.actor, claim.since, place.name());
                 return Err(ShareError::Claimed { instance: instance.clone(), actor, since, file, place }.into());
             }
+            // It was given up by who claims now.
+            Some(claim) if claim.store != store => mirror_hold(history, place, &at, instance, &shown)?,
             // A process of this store died with it: what it recorded is here, and not there yet.
             Some(_) => {}
             // A history that was never shared has its holds to tell.

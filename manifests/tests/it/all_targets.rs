@@ -262,7 +262,7 @@ fn an_image_that_is_missing_stops_it_before_any_target() {
         let mut deployer = Deployer { history, instance: &instance, targets: &targets, check: &check, observer: &() };
         assert!(matches!(deployer.deploy(request("1.2.0")), Err(Error::Image { .. })));
         assert!(matches!(deployer.rollback(back()), Err(Error::Image { .. })));
-        assert!(matches!(deployer.preview_rollback(None), Err(Error::Image { .. })));
+        assert!(matches!(deployer.preview_rollback(None, false), Err(Error::Image { .. })));
     }
     assert_eq!((branches(&site), FILES.map(|(file, _)| site.file(file)), site.file("deploy.log")), before);
     assert_eq!(site.history.deployments(&site.name(), None).unwrap().len(), 2);

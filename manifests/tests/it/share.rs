@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
-use shiplap_manifests::share::{GitPlace, ShareError, claim, pull};
+use shiplap_manifests::share::{GitPlace, ShareError, Standing, claim, pull};
 use shiplap_manifests::{Error, Expect};
 use tempfile::TempDir;
 
+use crate::crash::start;
 use crate::site::{Site, back, request};
 
 /// A bare repository.
@@ -36,7 +37,7 @@ fn publish<T>(
     work: impl FnOnce(&mut Site) -> T,
 ) -> Result<T, Error> {
     let (place, name) = (place(site, repository), site.name());
-    let claimed = claim(&mut site.history, &place, &name, actor)?;
+    let claimed = claim(&mut site.history, &place, &name, actor, Standing::Respected)?;
     let done = work(site);
     claimed.publish(&mut site.history)?;
     Ok(done)
@@ -102,7 +103,7 @@ fn of_two_at_once_one_wins_and_the_other_is_told_by_whom() {
                 scope.spawn(move || {
                     let (place, name) = (place(&site, repository), site.name());
                     barrier.wait();
-                    let claimed = claim(&mut site.history, &place, &name, ["ada", "grace"][n]);
+                    let claimed = claim(&mut site.history, &place, &name, ["ada", "grace"][n], Standing::Respected);
                     // Nobody ends before both have tried.
                     barrier.wait();
                     match claimed {
@@ -148,7 +149,7 @@ fn what_a_dead_process_recorded_is_published_by_the_next_of_its_store() {
     let (mut one, mut other, repository) = (Site::new(), Site::new(), repository());
     publish(&mut one, &repository, "ada", |site| site.release("1.0.0").unwrap()).unwrap();
     let (place_of_one, name) = (place(&one, &repository), one.name());
-    drop(claim(&mut one.history, &place_of_one, &name, "ada").unwrap());
+    drop(claim(&mut one.history, &place_of_one, &name, "ada", Standing::Respected).unwrap());
     one.deploy("1.0.0").unwrap();
     one.history.set_hold(&name, "ada", Some("night")).unwrap();
     // It died before it published: others wait, and looking takes nothing back.
@@ -231,4 +232,40 @@ fn a_place_that_cannot_be_reached_is_told_without_its_password() {
     let error = pull(&mut site.history, &place).unwrap_err();
     assert!(matches!(error, Error::Share(ShareError::Place { .. })), "{error}");
     assert!(!error.to_string().contains("hunter2"), "{error}");
+}
+
+#[test]
+fn a_claim_that_was_ended_by_hand_while_its_machine_had_something_begun_is_told() {
+    let (mut one, mut other, repository) = (Site::new(), Site::new(), repository());
+    publish(&mut one, &repository, "ada", |site| {
+        for version in ["1.0.0", "1.1.0", "1.2.0"] {
+            site.release(version).unwrap();
+        }
+    })
+    .unwrap();
+    let (place_of_one, name) = (place(&one, &repository), one.name());
+    drop(claim(&mut one.history, &place_of_one, &name, "ada", Standing::Respected).unwrap());
+    // It dies with the intention written down.
+    assert!(!start(&one, "deploy", 3).wait().unwrap().success());
+    by_hand(&repository, |folder| std::fs::remove_file(folder.join("claim.json")).unwrap());
+    publish(&mut other, &repository, "grace", |site| site.deploy("1.0.0").unwrap()).unwrap();
+    let before = head(&one);
+    for refused in
+        [publish(&mut one, &repository, "ada", |_| ()).unwrap_err(), pull(&mut one.history, &place_of_one).unwrap_err()]
+    {
+        assert!(matches!(&refused, Error::Overtaken { actor, .. } if actor == "ada"), "{refused}");
+        assert!(refused.to_string().contains("history.db"), "{refused}");
+    }
+    assert_eq!(head(&one), before);
+    // The way out that it names.
+    let folder = one.folder.clone();
+    for file in ["history.db", "history.db-wal", "history.db-shm"] {
+        let _ = std::fs::rename(folder.join("store").join(file), folder.join("store").join(format!("{file}.old")));
+    }
+    one.history = crate::site::open_history(&folder);
+    publish(&mut one, &repository, "ada", |site| site.deploy("1.1.0").unwrap()).unwrap();
+    let place_of_other = place(&other, &repository);
+    pull(&mut other.history, &place_of_other).unwrap();
+    assert_eq!(head(&one), head(&other));
+    assert_eq!(one.says(), ["1.1.0"]);
 }

@@ -208,6 +208,7 @@ pub fn request(version: &str) -> DeployRequest {
         reason: Some("a test".to_owned()),
         expect: Expect::Whatever,
         automatic: false,
+        accept_unchecked: false,
     }
 }
 
@@ -218,6 +219,7 @@ pub fn back() -> RollbackRequest {
         reason: Some("it broke".to_owned()),
         expect: Expect::Whatever,
         accept_migrations: false,
+        accept_unchecked: false,
         hold: false,
     }
 }

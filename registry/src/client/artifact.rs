@@ -8,7 +8,7 @@ use shiplap_cache::Digest;
 use super::push::Pushed;
 use super::{Access, Client};
 use crate::media::Document;
-use crate::{Descriptor, Images, Reference, Repository, Result};
+use crate::{Descriptor, Error, Images, Reference, Repository, Result, Trouble};
 
 /// The header by which a registry says that it has noted a manifest's subject (distribution-spec, *Pushing Manifests with Subject*).
 const SUBJECT: &str = "oci-subject";
@@ -23,7 +23,7 @@ impl Client {
         images.check_whole(manifest, false)?;
         let session = self.session(repository, Access::Push).await?;
         let mut pushed = Pushed { digest: *manifest, sent: 0, present: 0, unchanged: false };
-        let top = session.parts_of(images, manifest, &mut pushed).await?;
+        let top = session.parts_of(images, None, manifest, &mut pushed).await?;
         let headers = session.place(&repository.with_digest(*manifest), &top).await?;
         if let Some(subject) = top.document.subject()
             && !headers.contains_key(SUBJECT)
@@ -31,6 +31,29 @@ impl Client {
             session.note_referrer(&subject.digest, &top.document.as_referrer(&top.bytes)).await?;
         }
         Ok(pushed)
+    }
+
+    /// Fetches an artifact of one blob: the digest of its manifest, and the blob. None where nothing has that name.
+    ///
+    /// # Errors
+    /// As [`Client::pull_artifact`], or it has more blobs than one.
+    pub async fn pull_blob(&self, images: &Images, reference: &Reference) -> Result<Option<(Digest, Vec<u8>)>> {
+        let session = self.session(reference.repository(), Access::Pull).await?;
+        let (bytes, digest) = match session.manifest(reference).await {
+            Err(e) if matches!(e.trouble, Trouble::NotFound) => return Ok(None),
+            found => found?,
+        };
+        match Document::parse(&bytes, digest)? {
+            Document::Manifest(manifest) if manifest.layers.len() == 1 => {
+                let blob = &manifest.layers[0];
+                session.download(images.store(), blob).await?;
+                Ok(Some((digest, images.store().blobs().read(&blob.digest)?)))
+            }
+            _ => {
+                let why = "it is no artifact of one blob".to_owned();
+                Err(Error::BadDocument { what: "manifest", digest, why })
+            }
+        }
     }
 
     /// Fetches a manifest or index and every blob that it names into the store, each checked against its digest. Nothing is unpacked.
@@ -61,7 +84,7 @@ impl Client {
                         .map(|blob| async move {
                             session.download(images.store(), &blob).await?;
                             let source = reference.repository().to_string();
-                            Ok::<_, crate::Error>(images.store().set_name(
+                            Ok::<_, Error>(images.store().set_name(
                                 super::push::SOURCES,
                                 &blob.digest.hex(),
                                 &source,

@@ -1,14 +1,18 @@
 //! Is an image in its registry, all of it?
 
 use futures::{StreamExt, TryStreamExt};
+use reqwest::Method;
+use reqwest::header::CONTENT_LENGTH;
 use shiplap_cache::Digest;
 
+use super::fault::Fault;
 use super::{Access, Client, Session};
 use crate::media::Document;
 use crate::{Descriptor, Error, Reference, Result, Trouble};
 
 impl Client {
-    /// Checks that a name stands for a manifest in its registry and that the registry has every blob of it. Fetches manifests only.
+    /// Checks that a name stands for a manifest in its registry and that the registry has every blob of it, in its length. Fetches manifests only: bytes that
+    /// changed and are as many as before are found by whoever pulls them.
     ///
     /// # Errors
     /// [`Error::OtherDigest`], [`Error::NotWhole`], that the tag is not there, or that the registry cannot say.
@@ -42,18 +46,34 @@ impl Session {
     }
 
     async fn have(&self, whole: &Digest, blobs: impl Iterator<Item = &Descriptor>) -> Result<()> {
-        let blobs: Vec<Digest> = blobs.map(|d| d.digest).collect();
+        let blobs: Vec<Descriptor> = blobs.cloned().collect();
         futures::stream::iter(blobs)
             .map(|blob| async move {
-                let what = format!("look up blob {blob} of {}", self.repository.familiar());
-                match self.attempt(&what, || self.has_blob(&blob)).await? {
-                    true => Ok(()),
-                    false => Err(missing(whole, "blob", &blob)),
+                let what = format!("look up blob {} of {}", blob.digest, self.repository.familiar());
+                match self.attempt(&what, || self.length_of(&blob.digest)).await? {
+                    None => Err(missing(whole, "blob", &blob.digest)),
+                    Some(Some(found)) if found != blob.size => Err(Error::NotWhole {
+                        manifest: *whole,
+                        what: "blob",
+                        digest: blob.digest,
+                        problem: format!("has {found} bytes in the registry, not {}", blob.size),
+                    }),
+                    Some(_) => Ok(()),
                 }
             })
             .buffer_unordered(self.options.parallel)
             .try_collect()
             .await
+    }
+
+    /// The length of a blob, if it is there and the registry says how long it is (RFC 9110, 8.6: an answer to `HEAD` may leave it out).
+    async fn length_of(&self, blob: &Digest) -> Result<Option<Option<u64>>, Fault> {
+        let answer = self.send(Method::HEAD, &self.url(&format!("blobs/{blob}"))?, Ok).await?;
+        match answer.status().as_u16() {
+            200 => Ok(Some(answer.headers().get(CONTENT_LENGTH).and_then(|text| text.to_str().ok()?.parse().ok()))),
+            404 => Ok(None),
+            _ => Err(Fault::of(answer).await),
+        }
     }
 }
 

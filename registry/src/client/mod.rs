@@ -151,6 +151,18 @@ impl Client {
         }
     }
 
+    /// Fetches a blob of a repository into the store.
+    pub(crate) async fn fetch_blob(
+        &self,
+        images: &crate::Images,
+        repository: &Repository,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<()> {
+        let session = self.session(repository, Access::Pull).await?;
+        session.download(images.store(), &crate::Descriptor::new("application/octet-stream", *digest, size)).await
+    }
+
     /// The tags of a repository in its registry, sorted.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::name::{Name, Tag};
-use crate::tag::ReleaseTag;
+use crate::tag::is_made_once;
 
 /// A pattern that is none.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -17,7 +17,7 @@ pub struct PatternError {
     pub why: String,
 }
 
-/// The tags that never move: those in the form of a release's, and those that a pattern fits.
+/// The tags that never move: those in the form of a release's or of a page's of a history, and those that a pattern fits.
 #[derive(Debug, Clone, Default)]
 pub struct Immutable {
     /// For repositories, and for their tags.
@@ -46,7 +46,7 @@ impl Immutable {
     pub fn covers(&self, name: &Name, tag: &Tag) -> bool {
         let fits =
             |(names, tags): &(GlobMatcher, GlobMatcher)| names.is_match(name.as_str()) && tags.is_match(tag.as_str());
-        ReleaseTag::is_release(tag.as_str()) || self.patterns.iter().any(fits)
+        is_made_once(tag.as_str()) || self.patterns.iter().any(fits)
     }
 }
 
@@ -58,7 +58,7 @@ mod tests {
     fn releases_never_move_and_others_where_a_pattern_says_so() {
         let immutable = Immutable::new(["campus/*:v*", "**:pinned"]).unwrap();
         let covers = |name: &str, tag: &str| immutable.covers(&name.parse().unwrap(), &tag.parse().unwrap());
-        assert!(covers("a", "1.4.0-g3f2c1ab09d4e"));
+        assert!(covers("a", "1.4.0-g3f2c1ab09d4e") && covers("a", "shiplap-history-0000000001"));
         assert!(covers("campus/openedx", "v1") && covers("a/b/c", "pinned"));
         assert!(!covers("campus/openedx", "latest") && !covers("campus/a/b", "v1") && !covers("other", "v1"));
         assert!(!Immutable::default().covers(&"a".parse().unwrap(), &"v1".parse().unwrap()));

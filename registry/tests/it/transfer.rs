@@ -157,6 +157,9 @@ async fn an_image_in_a_registry_is_checked_part_by_part() {
     std::fs::remove_file(server.blob(&packed.layers[1].digest)).unwrap();
     let torn = client.check_whole(&tag, &manifest).await.unwrap_err();
     assert!(matches!(torn, Error::NotWhole { digest, .. } if digest == packed.layers[1].digest));
+    std::fs::write(server.blob(&packed.layers[1].digest), "short").unwrap();
+    let short = client.check_whole(&tag, &manifest).await.unwrap_err();
+    assert!(short.to_string().contains("has 5 bytes in the registry"), "{short}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,12 +23,15 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
         .iter()
         .map(|name| history.audit(name, args.expect.as_ref()))
         .collect::<std::result::Result<_, _>>()?;
+    let shared = shared::audit(app, app.config()?.as_ref())?;
     if app.global.json {
         output::json(&audits)?;
+        shared.iter().for_each(|problem| eprintln!("warning: {problem}"));
     } else {
         audits.iter().for_each(show);
+        shared.iter().for_each(|problem| output::line(problem));
     }
-    match audits.iter().map(|audit| audit.problems.len()).sum::<usize>() {
+    match audits.iter().map(|audit| audit.problems.len()).sum::<usize>() + shared.len() {
         0 => Ok(ExitCode::SUCCESS),
         n => Err(Failure::new(Kind::Failed, format!("{n} things are wrong in the history"))
             .hint("compare with a backup of history.db, and of blobs/ for manifests; nothing was changed")),
