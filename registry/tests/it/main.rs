@@ -21,6 +21,7 @@ mod refusals;
 mod server;
 mod shelf;
 mod tars;
+mod tiers;
 mod transfer;
 mod trust;
 mod uploads;
