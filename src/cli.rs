@@ -50,6 +50,9 @@ pub struct Global {
     /// The docker that runs this as its plugin.
     #[arg(skip)]
     pub docker: Option<Docker>,
+    /// The words behind the program's name.
+    #[arg(skip)]
+    pub words: Vec<OsString>,
 }
 
 /// How progress is shown.
@@ -146,19 +149,22 @@ impl Cli {
 
 /// Reads the command line; shows help and ends the process where that is asked for or needed.
 pub fn parse() -> Cli {
-    Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
+    let mut cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    cli.global.words = std::env::args_os().skip(1).collect();
+    cli
 }
 
 /// Reads the words after `docker shiplap`.
 pub fn parse_for_docker(args: Vec<OsString>, docker: Docker) -> Cli {
     const NAME: &str = "docker shiplap";
-    let words = std::iter::once(OsString::from(NAME)).chain(args);
+    let words = std::iter::once(OsString::from(NAME)).chain(args.iter().cloned());
     let matches = command().bin_name(NAME).get_matches_from(words);
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let Some(folder) = &docker.config {
         docker_config::set_folder(folder.clone());
     }
     cli.global.docker = Some(docker);
+    cli.global.words = args;
     cli
 }
 

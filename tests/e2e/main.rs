@@ -15,6 +15,7 @@ mod add_from_elsewhere;
 mod ask_tutor;
 mod bad_input;
 mod build_an_image;
+mod build_in_an_engine;
 mod check_a_dockerfile;
 mod cli_reference;
 mod command_line;

@@ -41,6 +41,7 @@ mod sources;
 mod stage;
 mod together;
 mod verify;
+mod walk;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -66,6 +67,7 @@ pub use noise::NOISE;
 pub use remote::{Context, FetchedContext};
 pub use together::Together;
 pub use verify::Verdict;
+pub use walk::context_files;
 
 use crate::dockerfile::{self, BuildOptions, DockerfileError, Graph};
 use crate::ignore::IgnoreRules;
