@@ -74,12 +74,20 @@ pub enum ProgressKind {
     Quiet,
     /// The same
     None,
+    /// A JSON object a line, between words for people: what a build in a container tells the program that shows it
+    #[value(hide = true)]
+    Relay,
 }
 
 impl ProgressKind {
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
     /// Whether it is for people.
     pub fn has_words(self) -> bool {
-        matches!(self, Self::Auto | Self::Tty | Self::Plain)
+        matches!(self, Self::Auto | Self::Tty | Self::Plain | Self::Relay)
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::gather::{Gathered, gather};
 use super::image::{Image, PROGRAM, REPOSITORY};
+use super::relay::Relay;
 use super::serve::{ENGINE_SOCKET, STORE};
 use super::wire::Wanted;
 use crate::cli::{Global, ProgressKind};
@@ -38,7 +39,9 @@ async fn build(global: &Global, args: &Args, words: &[OsString], progress: Progr
             eprintln!("{text}");
         }
     };
-    let gathered = gather(global, args, words)?;
+    let mut gathered = gather(global, args, words)?;
+    let mut relay = Relay::of(progress, args.flags.explain);
+    gathered.job.args.push(format!("--progress={}", relay.kind_there().name()));
     let image = Image::of(args.engine_program(), engine.architecture())?;
     if !engine.has(&image.name).await? {
         tell(&format!("giving {engine} the image of the worker, {}", image.name));
@@ -66,13 +69,18 @@ async fn build(global: &Global, args: &Args, words: &[OsString], progress: Progr
     loop {
         tokio::select! {
             written = running.read() => match written? {
-                Some(written) => show(&written)?,
+                Some(Written::Err(bytes)) => relay.take(&bytes)?,
+                Some(written) => {
+                    relay.rest();
+                    show(&written)?;
+                }
                 None => break,
             },
             // The build ends by itself then, and says so.
             () = stopped(interrupt, terminate) => running.signal("SIGTERM").await,
         }
     }
+    relay.end()?;
     ended(running).await
 }
 

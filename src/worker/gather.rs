@@ -281,7 +281,7 @@ impl Gathered {
 
 /// The words for the program in the container: all but those about it.
 fn passed(words: &[OsString]) -> Result<Vec<String>> {
-    const WITH_VALUE: [&str; 3] = ["--engine", "--engine-program", "--home"];
+    const WITH_VALUE: [&str; 4] = ["--engine", "--engine-program", "--home", "--progress"];
     let mut passed = Vec::new();
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
@@ -337,6 +337,7 @@ mod tests {
             "build --engine docker -t x .",
             "build --engine=docker=tcp://x -t x .",
             "--home /x build --engine-program=/s -t x .",
+            "build --progress plain --engine docker --progress=tty -t x .",
         ] {
             assert_eq!(passed(&words(line)).unwrap(), ["build", "-t", "x", "."], "{line}");
         }

@@ -166,6 +166,12 @@ fn exit_codes_and_errors_are_those_of_the_build() {
     for site in Site::all() {
         site.dockerfile("RUN echo broken >&2 && exit 7\n");
         site.build(&[]).ends_with(1).says("broken").says("this step failed");
+        // On a terminal it is this program that shows the events of the build.
+        let terminal =
+            site.build(&["--progress=tty", "--no-cache"]).ends_with(1).says("broken").says("this step failed");
+        assert!(!terminal.err.contains("\"event\""), "{}", terminal.err);
+        let events = site.build(&["--progress=json", "--no-cache"]).ends_with(1);
+        assert!(events.err.lines().any(|line| line.contains("\"event\":\"failed\"")), "{}", events.err);
         site.dockerfile("COPY missing /\n");
         site.build(&[]).ends_with(2).says("missing");
         site.build(&["--target", "none"]).ends_with(2);
