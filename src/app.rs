@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use shiplap_builder::build::{Builder, Together};
 use shiplap_builder::sandbox::{self, Cancel, Sandbox};
 use shiplap_cache::Store;
 use shiplap_manifests::{Config, History};
+use shiplap_registry::remote::{Remote, TierUse};
 use shiplap_registry::{Client, Images, NoProgress};
 
 use crate::cli::{Cli, Command, Global};
@@ -16,6 +17,7 @@ use crate::commands;
 use crate::failure::{Failure, Kind, Result};
 use crate::plugin::Docker;
 use crate::progress::Progress;
+use crate::tiers::{self, CacheFlags};
 
 /// How long a command may take to end after a signal.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,6 +31,9 @@ pub struct App {
     pub cancel: Cancel,
     /// What builds side by side share.
     together: Together,
+    /// The tiers that the command line or the configuration names, once it is known which.
+    tiers: OnceLock<Vec<TierUse>>,
+    remote: OnceLock<Option<Arc<Remote>>>,
     /// True from the first signal on, for what waits for it among other things.
     told: tokio::sync::watch::Receiver<bool>,
 }
@@ -49,8 +54,16 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     let progress = Arc::new(Progress::new(kind));
     let cancel = Cancel::new().map_err(|e| Failure::new(Kind::Failed, format!("cannot prepare for Ctrl-C: {e}")))?;
     let (tell, told) = tokio::sync::watch::channel(false);
-    let app =
-        App { global: cli.global, has_words: kind.has_words(), progress, cancel, together: Together::default(), told };
+    let app = App {
+        global: cli.global,
+        has_words: kind.has_words(),
+        progress,
+        cancel,
+        together: Together::default(),
+        tiers: OnceLock::new(),
+        remote: OnceLock::new(),
+        told,
+    };
     // A server has running requests to end, and bounds that itself.
     let patience = if matches!(cli.command, Command::Serve(_)) { None } else { Some(PATIENCE) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -123,6 +136,7 @@ impl App {
             Command::Images(args) => commands::images::run(self, args),
             Command::Import(args) => commands::import::run(self, args),
             Command::Export(args) => commands::export::run(self, args),
+            Command::Load(args) => commands::load::run(self, args).await,
             Command::Rmi(args) => commands::rmi::run(self, args),
             Command::Push(args) => commands::push::run(self, args).await,
             Command::Pull(args) => commands::pull::run(self, args).await,
@@ -193,6 +207,36 @@ impl App {
         self.global.registries.client(self.progress.clone())
     }
 
+    /// A client for tiers: one that cannot be reached is not waited for long.
+    pub fn tier_client(&self) -> Client {
+        self.global.registries.impatient_client(self.progress.clone())
+    }
+
+    /// Says which tiers builds use from here on, instead of those of the configuration.
+    pub fn use_cache(&self, flags: &CacheFlags) -> Result<()> {
+        let tiers = flags.tiers(self, self.config()?.as_ref())?;
+        self.tiers.get_or_init(|| tiers);
+        Ok(())
+    }
+
+    /// What the store has through tiers; none without tiers.
+    pub fn remote(&self, images: &Images) -> Result<Option<Arc<Remote>>> {
+        if self.tiers.get().is_none() {
+            self.use_cache(&CacheFlags::from_environment())?;
+        }
+        let remote = self.remote.get_or_init(|| {
+            let tiers = self.tiers.get().cloned().unwrap_or_default();
+            let told = Arc::new(tiers::Told(self.progress.clone()));
+            (!tiers.is_empty()).then(|| Arc::new(Remote::new(images.clone(), tiers, self.client(), told)))
+        });
+        Ok(remote.clone())
+    }
+
+    /// What moved between here and the tiers so far.
+    pub fn traffic(&self) -> Option<tiers::Traffic> {
+        self.remote.get()?.as_ref().map(|remote| remote.moved().into())
+    }
+
     /// A client that would rather say soon that a registry does not answer than try for long.
     pub fn hasty_client(&self) -> Client {
         self.global.registries.hasty_client(self.progress.clone())
@@ -210,6 +254,7 @@ impl App {
         let cancel = self.cancel.below();
         let cancel = cancel.map_err(|e| Failure::new(Kind::Failed, format!("cannot prepare for Ctrl-C: {e}")))?;
         let builder = Builder::new(images.clone(), Sandbox::this_program(), client, cancel);
+        let builder = builder.with_remote(self.remote(images)?);
         Ok(Arc::new(builder.together(self.together.clone())))
     }
 

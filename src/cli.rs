@@ -98,6 +98,7 @@ pub enum Command {
     Images(commands::images::Args),
     Import(commands::import::Args),
     Export(commands::export::Args),
+    Load(commands::load::Args),
     Rmi(commands::rmi::Args),
     Push(commands::push::Args),
     Pull(commands::pull::Args),

@@ -1,7 +1,7 @@
-//! What Docker's `config.json` says of builds.
+//! What Docker's `config.json` says of builds and of engines.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use serde::Deserialize;
@@ -9,10 +9,12 @@ use serde::Deserialize;
 use crate::failure::{Failure, Kind, Result};
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct ConfigFile {
     /// By the address of an engine; `default` is for all others, us among them.
-    #[serde(default)]
     proxies: BTreeMap<String, Proxies>,
+    /// The context that `docker context use` chose.
+    current_context: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -41,13 +43,7 @@ pub fn path() -> Option<PathBuf> {
 
 /// Adds the proxies of the file to build arguments, as the `docker` command does: what is given goes first.
 pub fn add_proxies(args: &mut BTreeMap<String, String>) -> Result<()> {
-    let Some(path) = path() else { return Ok(()) };
-    let text = match std::fs::read(&path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(broken(&path, &e)),
-    };
-    let file: ConfigFile = serde_json::from_slice(&text).map_err(|e| broken(&path, &e))?;
+    let file = read("the proxies for builds")?;
     let Some(proxies) = file.proxies.get("default") else { return Ok(()) };
     for (name, value) in [
         ("HTTP_PROXY", &proxies.http_proxy),
@@ -64,6 +60,21 @@ pub fn add_proxies(args: &mut BTreeMap<String, String>) -> Result<()> {
     Ok(())
 }
 
-fn broken(path: &Path, why: &dyn std::fmt::Display) -> Failure {
-    Failure::new(Kind::Usage, format!("cannot read the proxies for builds in {}: {why}", path.display()))
+/// The context that is in use, if one was chosen.
+pub fn current_context() -> Result<Option<String>> {
+    let file = read("the context of the engine")?;
+    Ok(Some(file.current_context).filter(|name| !name.is_empty()))
+}
+
+/// Reads the file; without one, nothing is set.
+fn read(what: &str) -> Result<ConfigFile> {
+    let Some(path) = path() else { return Ok(ConfigFile::default()) };
+    let broken = |why: &dyn std::fmt::Display| {
+        Failure::new(Kind::Usage, format!("cannot read {what} in {}: {why}", path.display()))
+    };
+    match std::fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|e| broken(&e)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(ConfigFile::default()),
+        Err(e) => Err(broken(&e)),
+    }
 }

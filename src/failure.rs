@@ -305,7 +305,13 @@ pub fn build_failure(error: BuildError, dockerfile: &std::path::Path, text: &str
                 Err(why) => Failure::new(Kind::Failed, why.to_string()),
             };
             failure.0.message = format!("cannot get the image {image}: {failure}");
-            place::of_image(failure, &image, &name, text)
+            let failure = place::of_image(failure, &image, &name, text);
+            match failure.kind() {
+                Kind::Network if !failure.has_hint() => {
+                    failure.hint("an image that the container engine has is taken from there with --base-from engine")
+                }
+                _ => failure,
+            }
         }
         BuildError::Fetch(error) => Failure::of(Kind::Network, &error),
         BuildError::Read { path, source } if path == dockerfile && source.kind() == std::io::ErrorKind::NotFound => {

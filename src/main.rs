@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod deploying;
 mod docker_config;
+mod engine;
 mod explain;
 mod failure;
 mod health;
@@ -21,6 +22,7 @@ mod shared;
 mod subject;
 mod supply;
 mod table;
+mod tiers;
 mod tutor;
 mod warnings;
 

@@ -22,7 +22,7 @@ const SOCKET: &str = "DOCKER_CLI_PLUGIN_SOCKET";
 
 /// Docker's own flags that take a value. Without them a value could be taken for the verb.
 const LONG: [&str; 7] = ["config", "context", "host", "log-level", "tlscacert", "tlscert", "tlskey"];
-const SHORT: [char; 3] = ['c', 'H', 'l'];
+const SHORT: [(char, &str); 3] = [('c', "context"), ('H', "host"), ('l', "log-level")];
 
 /// What docker wants of its plugin.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +42,10 @@ pub enum Call {
 pub struct Docker {
     /// The folder of `docker --config`.
     pub config: Option<PathBuf>,
+    /// The name of `docker --context`.
+    pub context: Option<String>,
+    /// The address of `docker --host`.
+    pub host: Option<String>,
 }
 
 /// What docker wants, if it is docker who calls with these words, the program's name first.
@@ -70,8 +74,12 @@ pub fn call(words: &[OsString]) -> Option<Call> {
                     Value::Attached(text) => Some(OsString::from(text)),
                     Value::Next => rest.next().cloned(),
                 };
-                if name == "config" {
-                    docker.config = value.map(PathBuf::from);
+                let text = |value: Option<OsString>| value.map(|text| text.to_string_lossy().into_owned());
+                match name {
+                    "config" => docker.config = value.map(PathBuf::from),
+                    "context" => docker.context = text(value),
+                    "host" => docker.host = text(value),
+                    _ => {}
                 }
             }
             // Nobody's plugin: somebody typed the name of the file.
@@ -95,11 +103,15 @@ fn split(flag: &str) -> (&str, Value<'_>) {
             None => (long, if LONG.contains(&long) { Value::Next } else { Value::None }),
         };
     }
-    let last = match flag.char_indices().find(|(_, c)| SHORT.contains(c)) {
-        Some((at, _)) if at + 1 == flag.len() => Value::Next,
-        _ => Value::None,
+    let Some((at, (_, name))) =
+        flag.char_indices().find_map(|(at, c)| Some((at, *SHORT.iter().find(|(short, _)| *short == c)?)))
+    else {
+        return ("", Value::None);
     };
-    ("", last)
+    match &flag[at + 1..] {
+        "" => (name, Value::Next),
+        value => (name, Value::Attached(value)),
+    }
 }
 
 /// What docker lists in `docker help` and `docker info`.
@@ -173,6 +185,22 @@ mod tests {
         for line in ["docker-shiplap --config /a shiplap images", "docker-shiplap --config=/a shiplap images"] {
             assert_eq!(left(line), Some(("images".to_owned(), Some("/a".to_owned()))), "{line}");
         }
+    }
+
+    #[test]
+    fn the_engine_that_docker_talks_to_is_ours_too() {
+        let engine = |line: &str| match called(line) {
+            Some(Call::Command { docker, .. }) => (docker.context, docker.host),
+            other => panic!("{line}: {other:?}"),
+        };
+        let (far, tcp) = (Some("far".to_owned()), Some("tcp://x".to_owned()));
+        for line in ["--context far", "--context=far", "-c far", "-cfar", "-Dcfar"] {
+            assert_eq!(engine(&format!("docker-shiplap {line} shiplap build .")), (far.clone(), None), "{line}");
+        }
+        for line in ["--host tcp://x", "-H tcp://x", "-Htcp://x"] {
+            assert_eq!(engine(&format!("docker-shiplap {line} shiplap build .")), (None, tcp.clone()), "{line}");
+        }
+        assert_eq!(engine("docker-shiplap -l debug shiplap build ."), (None, None));
     }
 
     #[test]

@@ -29,6 +29,8 @@ trait Face: Send {
     fn build(&mut self, build: &Build, event: &Event<'_>);
     /// Bytes that move.
     fn transfer(&mut self, event: &Transfer);
+    /// Something that people should know.
+    fn say(&mut self, text: &str);
     /// Everything is over.
     fn finish(&mut self);
 }
@@ -58,6 +60,11 @@ impl Progress {
     pub fn watch(self: &Arc<Self>, image: Option<&str>) -> Arc<dyn Watch> {
         let build = Build { image: image.map(str::to_owned), steps: Mutex::default(), started: Mutex::default() };
         Arc::new(Watched { progress: self.clone(), build })
+    }
+
+    /// Says something that people should know, between the lines that move.
+    pub fn say(&self, text: &str) {
+        self.face().say(text);
     }
 
     /// Takes moving lines off the screen.
@@ -131,5 +138,6 @@ struct Quiet;
 impl Face for Quiet {
     fn build(&mut self, _: &Build, _: &Event<'_>) {}
     fn transfer(&mut self, _: &Transfer) {}
+    fn say(&mut self, _: &str) {}
     fn finish(&mut self) {}
 }

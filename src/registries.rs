@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use shiplap_registry::auth::Credentials;
 use shiplap_registry::{Client, ClientOptions, Progress};
@@ -43,9 +44,16 @@ impl Registries {
         Client::new(self.options(progress))
     }
 
-    /// The same for questions that somebody waits for.
+    /// A client for what is of use and not necessary: it does not wait long.
+    pub fn impatient_client(&self, progress: Arc<dyn Progress>) -> Client {
+        let (attempts, patience) = (2, Duration::from_secs(10));
+        Client::new(ClientOptions { attempts, patience, ..self.options(progress) })
+    }
+
+    /// A client for questions that somebody waits for.
     pub fn hasty_client(&self, progress: Arc<dyn Progress>) -> Client {
-        Client::new(ClientOptions { attempts: 3, parallel: 16, ..self.options(progress) })
+        let (attempts, patience, parallel) = (3, Duration::from_secs(10), 16);
+        Client::new(ClientOptions { attempts, patience, parallel, ..self.options(progress) })
     }
 
     fn options(&self, progress: Arc<dyn Progress>) -> ClientOptions {

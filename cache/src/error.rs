@@ -7,6 +7,9 @@ use crate::{Digest, LayerId, TreePath};
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A segment for a tier cannot be written.
+    #[error("cannot write what a tier is to be told: {0}")]
+    Segment(String),
     /// A file or folder could not be read or written.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {

@@ -10,6 +10,7 @@
 //!   layers as one file system without touching the disk.
 //! - [`Store`] is the folder (`SHIPLAP_HOME`) that holds all of it, safe for several processes at once.
 //! - [`collect`] takes space back that nothing refers to.
+//! - [`tier`] is a place elsewhere that keeps what builds made.
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,8 @@ mod path_set;
 mod source;
 mod steps;
 mod store;
+pub mod tier;
+mod tls;
 mod tree;
 mod watcher;
 
@@ -40,7 +43,9 @@ pub use path_set::{Asked, Observation, PathSet};
 pub use source::{SourceFile, SourceTree, Walk};
 pub use steps::{Lookup, StepResult, StepRun};
 pub use store::{
-    LINK_REST, LayerBlob, Lease, NewManifest, NewTag, PendingLayer, Removed, Served, ServedManifest, Store, Unlinked,
+    LINK_REST, LayerBlob, LayerPlace, Lease, MountPlace, NewManifest, NewTag, PendingLayer, RENEW, Removed, Served,
+    ServedManifest, Store, Unlinked, UsedStep, seconds, today,
 };
+pub use tls::install_tls;
 pub use tree::{Found, Resolved, Stack, Tree};
 pub use watcher::{Question, Watcher};

@@ -65,20 +65,36 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub fn lookup(&self, step: &StepKey, stack: &Stack) -> Result<Option<Lookup>> {
+        if let Some(found) = self.lookup_exact(step, stack)? {
+            return Ok(Some(found));
+        }
+        let found = self.compare(step, stack)?;
+        if let Some(found) = &found {
+            self.remember_exact(step, stack.id(), &found.result)?;
+        }
+        Ok(found)
+    }
+
+    /// The first half of [`Store::lookup`]: a result on the very same tree. No index is looked at.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn lookup_exact(&self, step: &StepKey, stack: &Stack) -> Result<Option<Lookup>> {
         let parent = stack.id();
         let exact: Option<String> = self.query(|db| {
             db.prepare_cached("SELECT result FROM exact WHERE step = ?1 AND parent = ?2")?
                 .query_row(params![step.as_bytes(), parent.as_bytes()], |row| row.get(0))
                 .optional()
         })?;
-        if let Some(result) = self.usable(exact)? {
-            return Ok(Some(Lookup { result, same_parent: true, set: None }));
-        }
-        let found = self.compare(step, stack)?;
-        if let Some(found) = &found {
-            self.remember_exact(step, parent, &found.result)?;
-        }
-        Ok(found)
+        Ok(self.usable(exact)?.map(|result| Lookup { result, same_parent: true, set: None }))
+    }
+
+    /// Whether a step ever ran with a path set that can be compared: if not, no tree but the same one finds a result.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn can_compare(&self, step: &StepKey) -> Result<bool> {
+        Ok(self.path_sets(step)?.iter().any(|set| !set.is_whole_parent()))
     }
 
     /// As [`Store::lookup`], by what the step looked at alone, and without remembering anything. A set of the whole parent can only be
@@ -269,7 +285,7 @@ impl Store {
         Ok(PathSet::new(set.observations().into_iter().chain(common)))
     }
 
-    /// A stored result whose layer is here and whole. A result whose layer is gone is no result.
+    /// A stored result whose layer can be had. A result whose layer is gone is no result.
     fn usable(&self, stored: Option<String>) -> Result<Option<StepResult>> {
         // A record that cannot be read is no result: the step runs.
         match stored.and_then(|stored| serde_json::from_str(&stored).ok()) {
@@ -280,7 +296,7 @@ impl Store {
 
     fn whole(&self, result: StepResult) -> Result<Option<StepResult>> {
         match &result.layer {
-            Some(layer) if !self.has_layer(layer)? => Ok(None),
+            Some(layer) if !self.can_have_layer(layer)? => Ok(None),
             _ => Ok(Some(result)),
         }
     }
@@ -295,6 +311,11 @@ impl Store {
         })?;
         Ok(())
     }
+}
+
+/// The layer that a stored result names.
+pub(crate) fn layer_of(result: &str) -> Option<LayerId> {
+    serde_json::from_str::<StepResult>(result).ok()?.layer
 }
 
 /// The names of a stack's layers, one behind the other.

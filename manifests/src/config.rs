@@ -2,6 +2,7 @@
 //!
 //! The file never holds a secret; it says in which variable or file one is.
 
+mod cache;
 mod error;
 mod health;
 mod history;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use cache::{CacheMode, CachePlace, CacheTier};
 pub use error::{ConfigError, suggest};
 pub use health::Health;
 pub use history::{GitHistory, HistorySection, RegistryHistory};
@@ -42,6 +44,8 @@ pub struct Config {
     pub gc: GcSection,
     /// Where releases and deployments are remembered.
     pub history: HistorySection,
+    /// The tiers of the step cache, in the order in which they are asked.
+    pub cache: Vec<CacheTier>,
 }
 
 /// What is written in the file.
@@ -58,6 +62,8 @@ struct File {
     gc: GcSection,
     #[serde(default)]
     history: HistorySection,
+    #[serde(default)]
+    cache: Vec<CacheTier>,
 }
 
 /// `[build]`: how images are built and packed.
@@ -376,6 +382,7 @@ impl Config {
             release: file.release,
             gc: file.gc,
             history: file.history,
+            cache: file.cache,
         };
         config.check()?;
         Ok(config)

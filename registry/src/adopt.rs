@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use shiplap_cache::{Digest, ImageId, LayerBlob, PendingLayer, Store, Tree};
+use shiplap_cache::{Digest, ImageId, LayerBlob, LayerId, PendingLayer, Store, Tree};
 
 use crate::compress::decompress;
 use crate::error::At;
@@ -180,8 +180,21 @@ pub(crate) fn assemble(
             ids.push(id);
         }
     }
-    let history = without_layers(config.history, &nothing);
-    let id = images.save(&Image { config: config.config, history, layers: ids })?;
+    record(images, config, ids, &nothing, config_digest, manifest)
+}
+
+/// Keeps the record of an image from elsewhere. `nothing` says which of the config's layers have nothing in them.
+pub(crate) fn record(
+    images: &Images,
+    config: ConfigFile,
+    layers: Vec<LayerId>,
+    nothing: &[bool],
+    config_digest: Option<Digest>,
+    manifest: Option<Digest>,
+) -> Result<ImageId> {
+    let store = images.store();
+    let history = without_layers(config.history, nothing);
+    let id = images.save(&Image { config: config.config, history, layers })?;
     if let Some(config) = config_digest {
         origin::set_config(store, &id, config)?;
     }

@@ -6,8 +6,10 @@
 //! - [`tarball`] turns a layer directory into a tar with the same bytes on every machine, [`unpack`] turns a tar from
 //!   anywhere into a layer, and never writes outside of it.
 //! - [`Images`] is what the local store knows: images before and after they are packed, their names and tags.
+//! - [`remote`] has what is not in the store and can be fetched into it from [tiers](shiplap_cache::tier).
 //! - [`signature`] signs images as cosign does, and says whether they are signed; what is attached to an image is in [`Images::referrers`].
-//! - [`Client`] pulls and pushes; [`archive`] imports and exports files; [`server`] is a registry over the store.
+//! - [`Client`] pulls and pushes; [`archive`] imports and exports files; [`server`] is a registry over the store; [`engine`] hands images to Docker
+//!   and Podman and takes them from there.
 //!
 //! Nothing here prints or reads the environment; progress goes to a [`Progress`].
 
@@ -20,6 +22,7 @@ pub mod auth;
 mod client;
 mod collect;
 mod compress;
+pub mod engine;
 mod error;
 pub mod front;
 #[doc(hidden)]
@@ -36,6 +39,7 @@ mod platform;
 mod progress;
 mod reference;
 mod referrers;
+pub mod remote;
 pub mod server;
 pub mod signature;
 pub mod tag;

@@ -22,6 +22,14 @@ struct Record {
     size: u64,
 }
 
+/// The blob that a layer came as, wherever that is.
+pub(crate) fn layer_anywhere(store: &Store, layer: &LayerId) -> Result<Option<LayerBlob>> {
+    let Some(text) = store.name(LAYERS, &layer.hex())? else { return Ok(None) };
+    let Ok(Record { media_type, diff_id, digest, size }) = serde_json::from_str(&text) else { return Ok(None) };
+    let there = store.blobs().size(&digest)? == Some(size) || !store.blob_places(&digest)?.is_empty();
+    Ok(there.then_some(LayerBlob { media_type, diff_id, digest, size }))
+}
+
 /// The blob that a layer came as, if it did and the blob is still here.
 pub(crate) fn layer(store: &Store, layer: &LayerId) -> Result<Option<LayerBlob>> {
     let Some(text) = store.name(LAYERS, &layer.hex())? else { return Ok(None) };
@@ -82,6 +90,32 @@ pub(crate) fn unpacked(store: &Store, tar: &Digest) -> Result<Option<Unpacked>> 
 /// Remembers what a tar became.
 pub(crate) fn set_unpacked(store: &Store, tar: &Digest, layer: Option<LayerId>) -> Result<()> {
     Ok(store.set_name(UNPACKED, &tar.hex(), &layer.map(|l| l.hex()).unwrap_or_default())?)
+}
+
+/// What is remembered of the tars of an image: their DiffIDs, or ChainIDs where these count.
+pub(crate) fn tars(store: &Store, image: &ImageId) -> Result<Vec<Digest>> {
+    let Some(config) = config(store, image)? else { return Ok(Vec::new()) };
+    let Ok(bytes) = store.blobs().read(&config) else { return Ok(Vec::new()) };
+    let diff_ids = crate::image::ConfigFile::parse(&bytes, config)?.diff_ids;
+    let mut tars = Vec::new();
+    for tar in chain(&diff_ids).into_iter().chain(diff_ids) {
+        if !tars.contains(&tar) && store.name(UNPACKED, &tar.hex())?.is_some() {
+            tars.push(tar);
+        }
+    }
+    Ok(tars)
+}
+
+/// What a tar is remembered as, wherever its layer is.
+pub(crate) fn unpacked_anywhere(store: &Store, tars: [&Digest; 2]) -> Result<Option<Unpacked>> {
+    for tar in tars {
+        match store.name(UNPACKED, &tar.hex())?.map(|text| text.parse::<LayerId>()) {
+            Some(Ok(id)) => return Ok(Some(Unpacked::Layer(id))),
+            Some(Err(_)) => return Ok(Some(Unpacked::Nothing)),
+            None => {}
+        }
+    }
+    Ok(None)
 }
 
 /// The ChainID of each layer.

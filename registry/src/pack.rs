@@ -23,9 +23,11 @@ pub struct PackOptions {
     pub force: bool,
     /// No time in a new layer or config is later than this (`SOURCE_DATE_EPOCH`). Layers that came from elsewhere stay as they are.
     pub clamp: Option<i64>,
+    /// A layer's blob need not be here where a tier has it. Such an image can be pushed with [`Client::push_from`](crate::Client::push_from), and nothing else.
+    pub elsewhere: bool,
 }
 
-/// A packed image. All its blobs are in the store.
+/// A packed image. All its blobs are in the store, but those that may be elsewhere.
 #[derive(Debug, Clone)]
 pub struct Packed {
     /// The manifest.
@@ -50,10 +52,7 @@ pub(crate) fn pack(store: &Store, image: &Image, options: &PackOptions, progress
     let layers: Vec<LayerBlob> =
         image.layers.par_iter().map(|id| pack_layer(store, id, options, progress)).collect::<Result<_>>()?;
     let diff_ids: Vec<Digest> = layers.iter().map(|l| l.diff_id).collect();
-    let config = match original_config(store, image, &diff_ids)? {
-        Some(original) => original,
-        None => clamped(image, options.clamp).config_file(&diff_ids),
-    };
+    let config = config_bytes(store, image, &diff_ids, options.clamp)?;
     let config = (Descriptor::of(OCI_CONFIG, &config), store.blobs().put(&config)?).0;
     let manifest = Manifest {
         schema_version: 2,
@@ -67,6 +66,14 @@ pub(crate) fn pack(store: &Store, image: &Image, options: &PackOptions, progress
     let bytes = serde_json::to_vec(&manifest).map_err(shiplap_cache::Error::from)?;
     store.blobs().put(&bytes)?;
     Ok(Packed { manifest: Descriptor::of(OCI_MANIFEST, &bytes), config, layers })
+}
+
+/// The config of a packed image: the one that it came with where that fits, for Docker's image ID is its digest.
+pub(crate) fn config_bytes(store: &Store, image: &Image, diff_ids: &[Digest], clamp: Option<i64>) -> Result<Vec<u8>> {
+    Ok(match original_config(store, image, diff_ids)? {
+        Some(original) => original,
+        None => clamped(image, clamp).config_file(diff_ids),
+    })
 }
 
 /// The image with no time of its making later than `latest`: without that the same files would still make another digest.
@@ -127,12 +134,27 @@ fn acceptable(media_type: &str, options: &PackOptions) -> bool {
 }
 
 /// The blob of a layer: the one that it came as, the one that was made before, or a new one.
-fn pack_layer(store: &Store, id: &LayerId, options: &PackOptions, progress: &dyn Progress) -> Result<LayerBlob> {
-    let original = origin::layer(store, id)?;
+pub(crate) fn pack_layer(
+    store: &Store,
+    id: &LayerId,
+    options: &PackOptions,
+    progress: &dyn Progress,
+) -> Result<LayerBlob> {
+    let original = match options.elsewhere {
+        true => origin::layer_anywhere(store, id)?,
+        false => origin::layer(store, id)?,
+    };
     if let Some(blob) = original.as_ref().filter(|b| acceptable(&b.media_type, options)) {
         return Ok(blob.clone());
     }
     let media_type = options.compression.media_type();
+    if options.elsewhere
+        && options.clamp.is_none()
+        && !store.has_layer(id)?
+        && let Some(blob) = store.layer_elsewhere(id, media_type)?
+    {
+        return Ok(blob);
+    }
     let index = store.index(id)?;
     // A clamp that is later than every time in the layer changes nothing.
     let clamp = options.clamp.filter(|latest| original.is_none() && index.iter().any(|e| e.mtime > *latest));

@@ -40,6 +40,15 @@ fn state(store: &Store, digest: &Digest) -> Option<String> {
 }
 
 pub(crate) fn check(store: &Store, manifest: &Digest, bytes: bool) -> Result<u64> {
+    check_parts(store, manifest, bytes, false)
+}
+
+/// As [`check`]; a blob that a tier in use has counts as being here.
+pub(crate) fn check_anywhere(store: &Store, manifest: &Digest) -> Result<u64> {
+    check_parts(store, manifest, false, true)
+}
+
+fn check_parts(store: &Store, manifest: &Digest, bytes: bool, elsewhere: bool) -> Result<u64> {
     let fail = |what, digest: &Digest, problem: String| Error::NotWhole {
         manifest: *manifest,
         what,
@@ -53,6 +62,7 @@ pub(crate) fn check(store: &Store, manifest: &Digest, bytes: bool) -> Result<u64
     };
     let own = document.len() as u64;
     let part = |what: &'static str, d: &Descriptor| match store.blobs().size(&d.digest)? {
+        None if elsewhere && !store.blob_places(&d.digest)?.is_empty() => Ok(d.size),
         None => Err(fail(what, &d.digest, "is missing".into())),
         Some(size) if size != d.size => Err(fail(what, &d.digest, format!("has {size} bytes, not {}", d.size))),
         Some(size) if bytes => match verify(store, &d.digest) {
@@ -65,8 +75,9 @@ pub(crate) fn check(store: &Store, manifest: &Digest, bytes: bool) -> Result<u64
         Document::Manifest(m) => {
             m.layers.iter().try_fold(own + part("config", &m.config)?, |sum, layer| Ok(sum + part("layer", layer)?))
         }
-        Document::Index(index) => {
-            index.manifests.iter().try_fold(own, |sum, image| Ok(sum + check(store, &image.digest, bytes)?))
-        }
+        Document::Index(index) => index
+            .manifests
+            .iter()
+            .try_fold(own, |sum, image| Ok(sum + check_parts(store, &image.digest, bytes, elsewhere)?)),
     }
 }

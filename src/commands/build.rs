@@ -11,20 +11,22 @@ use shiplap_cache::ImageId;
 use shiplap_manifests::Config;
 use shiplap_manifests::config::Image;
 use shiplap_manifests::names::{ImageName, InstanceName};
+use shiplap_registry::engine::HandedOver;
 use shiplap_registry::{Images, Reference};
 
 use crate::app::App;
+use crate::commands::load;
 use crate::failure::{Failure, Kind, Result, build_failure};
 use crate::many::{self, Jobs, Select};
 use crate::release_images::request;
 use crate::supply::{Recipe, Wanted};
-use crate::{output, warnings};
+use crate::{engine, output, tiers, warnings};
 
 mod annotations;
 mod attest;
 mod call;
 mod context;
-mod fields;
+pub mod fields;
 pub mod flags;
 mod outputs;
 pub mod packing;
@@ -98,26 +100,31 @@ pub async fn requests(
     what: What,
     flags: &Flags,
 ) -> Result<Vec<(Option<ImageName>, Request)>> {
-    match what {
-        What::Context(place) => Ok(vec![(None, place.request(app, images, flags).await?)]),
+    let mut all: Vec<(Option<ImageName>, Request)> = match what {
+        What::Context(place) => vec![(None, place.request(app, images, flags).await?)],
         What::Instance(name) => {
             flags.refuse_for_instance()?;
             let config = app.need_config()?;
             let images = &config.instance(&name)?.1.image;
             let request = |image: &Image| flags.adjust(request(&config, image)?);
-            images.iter().map(|(name, image)| Ok((Some(name.clone()), request(image)?))).collect()
+            images.iter().map(|(name, image)| Ok((Some(name.clone()), request(image)?))).collect::<Result<_>>()?
         }
-    }
+    };
+    let engine = engine::bases(app, flags).await?;
+    all.iter_mut().for_each(|(_, request)| request.engine = engine.clone());
+    Ok(all)
 }
 
 /// What builds would do.
 pub async fn forecasts(app: &App, what: What, flags: &Flags) -> Result<Vec<(Option<ImageName>, Forecast)>> {
+    app.use_cache(&flags.cache)?;
     let images = app.images()?;
     let mut forecasts = Vec::new();
     for (image, request) in requests(app, &images, what, flags).await? {
-        let place = DockerfilePlace::of(&request);
+        let (place, bases) = (DockerfilePlace::of(&request), request.engine.clone());
         let watch = app.progress.watch(image.as_ref().map(ImageName::as_str));
         let forecast = app.builder(&images)?.forecast(request, watch).await.map_err(|error| place.show(app, error))?;
+        engine::tell(app, bases.as_deref());
         forecasts.push((image, forecast));
     }
     app.progress.finish();
@@ -134,7 +141,13 @@ struct Report {
     reused: usize,
     ran: usize,
     steps: Vec<Step>,
+    /// What moved between here and the caches, all images of this command together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<tiers::Traffic>,
     warnings: Vec<shiplap_builder::plan::Warning>,
+    /// What a container engine was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<HandedOver>,
 }
 
 #[derive(Debug, Serialize)]
@@ -146,6 +159,7 @@ struct Step {
 }
 
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
+    app.use_cache(&args.flags.cache)?;
     if let Some(call) = args.call.call()? {
         let images = app.images()?;
         let all = requests(app, &images, What::of(app, args.what.as_deref())?, &args.flags).await?.into_iter();
@@ -174,13 +188,13 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
                 ));
             }
             let request = place.request(app, &images, &args.flags).await?;
+            let request = Request { engine: engine::bases(app, &args.flags).await?, ..request };
             let outputs = Outputs::of(app, &args.outputs, &args.flags.tag, &request.options)?.with(app, &documents);
+            let outputs = outputs.reach(app).await?;
             let recipe = Recipe::of(&request, None);
-            let built = build(app, &images, request, None).await?;
-            name(&images, &built, &outputs.names)?;
-            outputs.write(app, &images, &built, &recipe).await?;
+            let (built, engine) = deliver(app, &images, &request, None, &outputs, &recipe).await?;
             to_stdout = !outputs.use_stdout();
-            reports.push(report(None, built, &outputs.names));
+            reports.push(Report { engine, ..report(app, None, built, &outputs.names) });
         }
         What::Instance(name) => {
             refuse_for_instance(args)?;
@@ -256,18 +270,18 @@ async fn instance(
         return Err(Failure::new(Kind::Usage, message).hint("choose one with --image"));
     }
     let named = several != Several::No || instance.image.len() > 1;
+    let bases = engine::bases(app, &args.flags).await?;
     let mut reports = Vec::new();
     for (image, settings) in chosen {
         let request = several.adjust(args.flags.adjust(request(config, settings)?)?);
+        let request = Request { engine: bases.clone(), ..request };
         let options = request.options.clone();
         let recipe = Recipe::of(&request, None);
         let label = several.label(instance_name, image);
-        let built = build(app, images, request, named.then_some(&label)).await?;
         let name = local_name(instance_name, image);
-        let outputs = Outputs::of(app, &args.outputs, &[name], &options)?.with(app, documents);
-        self::name(images, &built, &outputs.names)?;
-        outputs.write(app, images, &built, &recipe).await?;
-        reports.push(report(Some(image.clone()), built, &outputs.names));
+        let outputs = Outputs::of(app, &args.outputs, &[name], &options)?.with(app, documents).reach(app).await?;
+        let (built, engine) = deliver(app, images, &request, named.then_some(&label), &outputs, &recipe).await?;
+        reports.push(Report { engine, ..report(app, Some(image.clone()), built, &outputs.names) });
     }
     Ok(reports)
 }
@@ -275,6 +289,61 @@ async fn instance(
 /// The moving local name of an instance's newest build.
 fn local_name(instance: &InstanceName, image: &ImageName) -> String {
     format!("shiplap.local/{instance}/{image}:latest")
+}
+
+/// Builds an image and takes it where it is to go. Layers that only a tier has come here when something needs them.
+async fn deliver(
+    app: &App,
+    images: &Images,
+    request: &Request,
+    label: Option<&str>,
+    outputs: &Outputs,
+    recipe: &Recipe,
+) -> Result<(Built, Option<HandedOver>)> {
+    let mut from = match app.remote(images)? {
+        Some(remote) if !outputs.need_layers() => Some(remote),
+        _ => None,
+    };
+    loop {
+        let built = match from {
+            Some(_) => build(app, images, request.clone(), label).await?,
+            None => build_whole(app, images, request.clone(), label).await?,
+        };
+        name(images, &built, &outputs.names)?;
+        match outputs.write(app, images, from.as_deref(), &built, recipe).await {
+            // A tier does not have any more what it had: then the image must be here.
+            Err(error) if from.is_some() && error.kind() == Kind::Store => from = None,
+            written => {
+                let engine = written?;
+                publish(app, images, &built).await?;
+                return Ok((built, engine));
+            }
+        }
+    }
+}
+
+/// Tells tiers what a build learnt.
+pub async fn publish(app: &App, images: &Images, built: &Built) -> Result<()> {
+    let Some(remote) = app.remote(images)? else { return Ok(()) };
+    match remote.publish(&built.learnt).await {
+        Ok(all) => all.iter().for_each(|done| app.progress.say(&tiers::published(done))),
+        // The image is where it is to go: that others cannot have it from a cache is no reason to fail.
+        Err(error) => app.progress.say(&format!("warning: no cache is told of this build: {error}")),
+    }
+    Ok(())
+}
+
+/// As [`build`], and all layers of the image are here.
+pub async fn build_whole(app: &App, images: &Images, request: Request, image: Option<&str>) -> Result<Built> {
+    let remote = app.remote(images)?;
+    loop {
+        let built = build(app, images, request.clone(), image).await?;
+        match &remote {
+            // What is gone is not counted on any more: the next build makes it.
+            Some(remote) if remote.layers(&built.image.layers).await?.is_err() => {}
+            _ => return Ok(built),
+        }
+    }
 }
 
 /// Builds, with errors shown at their place.
@@ -286,8 +355,10 @@ pub async fn build(app: &App, images: &Images, request: Request, image: Option<&
         return Err(Failure::new(Kind::Missing, format!("the build context {} is not a directory", folder.display()))
             .hint("for an instance it is `context` in shiplap.toml, relative to that file"));
     }
-    let watch = app.progress.watch(image);
-    app.builder(images)?.build(request, watch).await.map_err(|error| place.show(app, error))
+    let (watch, bases) = (app.progress.watch(image), request.engine.clone());
+    let built = app.builder(images)?.build(request, watch).await;
+    engine::tell(app, bases.as_deref());
+    built.map_err(|error| place.show(app, error))
 }
 
 /// The Dockerfile of a request, to show what is wrong in it when the request is gone.
@@ -320,7 +391,8 @@ fn name(images: &Images, built: &Built, names: &[Reference]) -> Result<()> {
     Ok(())
 }
 
-fn report(image: Option<ImageName>, built: Built, names: &[Reference]) -> Report {
+fn report(app: &App, image: Option<ImageName>, built: Built, names: &[Reference]) -> Report {
+    let cache = app.traffic();
     let count = |wanted: fn(&Outcome) -> bool| built.steps.iter().filter(|(_, outcome)| wanted(outcome)).count();
     Report {
         image,
@@ -330,7 +402,9 @@ fn report(image: Option<ImageName>, built: Built, names: &[Reference]) -> Report
         reused: count(|o| matches!(o, Outcome::Reused)),
         ran: count(|o| matches!(o, Outcome::Ran { .. })),
         steps: built.steps.into_iter().map(|(info, outcome)| Step { info, outcome }).collect(),
+        cache,
         warnings: built.warnings,
+        engine: None,
     }
 }
 
@@ -353,6 +427,7 @@ fn show(app: &App, flags: &OutputFlags, reports: &[Report], to_stdout: bool, mil
         let name = report.names.first().cloned().unwrap_or_else(|| "no name".to_owned());
         let reused = report.cached + report.reused;
         line(&format!("{}  {name}  {reused} steps reused, {} run", report.id.short(), report.ran));
+        report.engine.iter().for_each(|handed| line(&load::describe(handed)));
     }
     if !flags.quiet && app.has_words {
         eprintln!("built in {}", output::duration(millis));

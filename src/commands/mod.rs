@@ -13,6 +13,7 @@ pub mod import;
 pub mod init;
 pub mod inspect;
 pub mod key;
+pub mod load;
 pub mod log;
 pub mod plan;
 pub mod pull;

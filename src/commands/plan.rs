@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
-use shiplap_builder::build::{Decision, StepInfo};
+use shiplap_builder::build::{Decision, Fetch, StepInfo};
 use shiplap_builder::plan::Warning;
 use shiplap_cache::StepResult;
 use shiplap_manifests::names::{ImageName, InstanceName};
@@ -96,7 +96,10 @@ fn show(steps: &[Step]) {
         let (word, why) = match &step.decision {
             Decision::Cached { last } => ("cached", notes(last)),
             Decision::Reused { last } => ("reused", notes(last)),
-            Decision::Run { why } => ("run", explain::short(why)),
+            Decision::Run { why, fetch } => {
+                let fetch = fetch.map(|fetch| format!("; {}", fetches(&fetch))).unwrap_or_default();
+                ("run", explain::short(why) + &fetch)
+            }
             Decision::Open { why } => ("open", why.clone()),
         };
         let text: String = step.info.one_line().chars().take(48).collect();
@@ -105,13 +108,21 @@ fn show(steps: &[Step]) {
     table::print(&["", "STAGE", "LINE", "STEP", "WHY"], &steps.iter().map(row).collect::<Vec<_>>());
     output::line(&totals(&steps.iter().collect::<Vec<_>>()));
     let reasons = steps.iter().filter_map(|step| match &step.decision {
-        Decision::Run { why } => Some(why),
+        Decision::Run { why, .. } => Some(why),
         _ => None,
     });
     let totals: Vec<_> = explain::totals(reasons).iter().map(|(input, n)| format!("{} ({n})", input.words())).collect();
     if !totals.is_empty() {
         output::line(&format!("steps that run, by what changed: {}", totals.join(", ")));
     }
+}
+
+/// What must come from a cache before a step can run.
+fn fetches(Fetch { layers, bytes, read }: &Fetch) -> String {
+    let noun = if *layers == 1 { "layer" } else { "layers" };
+    let of_that =
+        read.map(|read| format!(", of which it read {} the last time", output::size(read))).unwrap_or_default();
+    format!("fetches {layers} {noun}, {}{of_that}", output::size(*bytes))
 }
 
 /// What a reused result is worth knowing.

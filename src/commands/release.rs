@@ -147,7 +147,7 @@ async fn one(
     for (image, settings) in &instance.image {
         let request = several.adjust(request(config, settings)?);
         let recipe = Recipe::of(&request, Some(draft.git.clone()));
-        let one = build::build(app, images, request, Some(&several.label(instance_name, image))).await?;
+        let one = build::build_whole(app, images, request, Some(&several.label(instance_name, image))).await?;
         for (_, outcome) in &one.steps {
             match outcome {
                 Outcome::Ran { .. } => built.steps.run += 1,
@@ -187,6 +187,7 @@ async fn one(
             pushed_bytes +=
                 exchange::push_attached(&client, images, repository, &digest, &|text| app.note(text)).await?;
         }
+        build::publish(app, images, one).await?;
         built.images.push(release_image(image, reference, packed, one));
     }
     built.steps.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

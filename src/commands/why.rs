@@ -65,7 +65,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
 fn lines(decision: &Decision) -> Vec<String> {
     let last = match decision {
         Decision::Cached { last } | Decision::Reused { last } => last,
-        Decision::Run { why } => {
+        Decision::Run { why, .. } => {
             let mut lines = explain::long(why, true);
             lines[0] = format!("runs: {}", lines[0]);
             return lines;

@@ -52,6 +52,10 @@ impl Face for Json {
         eprintln!("{value}");
     }
 
+    fn say(&mut self, text: &str) {
+        eprintln!("{}", json!({"event": "note", "text": text}));
+    }
+
     fn finish(&mut self) {}
 }
 

@@ -63,6 +63,10 @@ impl Face for Plain {
         }
     }
 
+    fn say(&mut self, text: &str) {
+        eprintln!("{text}");
+    }
+
     fn finish(&mut self) {}
 }
 

@@ -72,6 +72,9 @@ impl Face for RawJson {
         status(TRANSFERS, &id, started, numbers, done);
     }
 
+    // BuildKit has no word for it.
+    fn say(&mut self, _: &str) {}
+
     fn finish(&mut self) {
         for name in self.started.keys().cloned().collect::<Vec<_>>() {
             self.end(&name, &json!({}));

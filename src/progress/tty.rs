@@ -152,6 +152,10 @@ impl Face for Tty {
         }
     }
 
+    fn say(&mut self, text: &str) {
+        Self::say(self, text);
+    }
+
     fn finish(&mut self) {
         for (image, (bar, count)) in std::mem::take(&mut self.reused) {
             bar.finish_and_clear();

@@ -7,13 +7,11 @@ It needs Tutor 18 or newer and the program `shiplap`, which SHIPLAP_PROGRAM name
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import re
 import shutil
 import subprocess
-import tempfile
 
 import click
 from tutor import fmt, hooks, utils
@@ -26,21 +24,11 @@ SCHEMA = "shiplap.tutor/1"
 # `<version>-g<12 of the commit>`, which is made once and never moved.
 RELEASE_TAG = re.compile(r":[0-9]+\.[^:/@]*-g[0-9a-f]{12}(-dirty\.[0-9a-f]{8})?$")
 
-# The folders of archives on their way into the engine.
-_folders: list[str] = []
-
-
-@atexit.register
-def _tidy() -> None:
-    while _folders:
-        shutil.rmtree(_folders.pop(), ignore_errors=True)
-
-
 # Other plugins' changes of the command come first.
 @hooks.Filters.DOCKER_BUILD_COMMAND.add(priority=hooks.priorities.LOW)
 def _build_with_shiplap(command: list[str]) -> list[str]:
     """
-    Build, and give Tutor what is left for docker to do: load the image.
+    Build, and give the image to the engine. Nothing is left for docker to do.
 
     Tutor runs what comes back as `docker ...` and nothing else, so the build itself happens here.
     """
@@ -64,22 +52,16 @@ def _build_with_shiplap(command: list[str]) -> list[str]:
                 f"{tag} is the tag of a release, which is made once: `shiplap release` makes the next one, and `shiplap deploy` "
                 "names it in config.yml. `tutor local launch --skip-build` starts what is deployed"
             )
-    _tidy()
     words, loads = _without_load(words[1:])
-    archive = ""
-    if loads and _engine_answers():
-        folder = tempfile.mkdtemp(prefix="shiplap-")
-        _folders.append(folder)
-        archive = os.path.join(folder, "image.tar")
-        words.insert(0, f"--output=type=docker,dest={archive}")
+    answers = loads and _engine_answers()
+    if answers:
+        words.insert(0, "--load")
     utils.execute(PROGRAM, "build", *words)
-    if archive:
-        return ["load", "--input", archive]
-    if loads:
+    if loads and not answers:
         fmt.echo_alert(
             "shiplap: no Docker engine answers, so the image is in Shiplap's store alone. `shiplap push NAME` takes it to its registry"
         )
-    # Nothing is left to do, and Tutor runs something: this needs no engine.
+    # Tutor runs something: this needs no engine.
     return ["--version"]
 
 

@@ -8,14 +8,14 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::common::{Home, Ran, Repo, SHIPLAP, sh, write};
+use crate::played_engine::PlayedEngine;
 
 const PLUGIN: &str = include_str!("../fixtures/tutor/campus.py");
 
-/// The `docker` that Tutor finds: it answers as an engine does, where `ENGINE` is set, and keeps what it is told and what it loads.
+/// The `docker` that Tutor finds: an engine answers where `DOCKER_HOST` names one. It keeps what it is told.
 const DOCKER: &str = "#!/bin/sh
 case \"$1\" in
-version) [ -n \"$ENGINE\" ] || exit 1 ;;
-load) cp \"$3\" \"$ASKED/loaded.tar\" ;;
+version) [ -n \"$DOCKER_HOST\" ] || exit 1 ;;
 esac
 echo \"$@\" >> \"$ASKED/words\"
 ";
@@ -81,11 +81,11 @@ impl Project {
     }
 
     /// Runs Tutor, with an engine that answers or without.
-    pub fn try_tutor(&self, args: &[&str], engine: bool) -> Ran {
+    pub fn try_tutor(&self, args: &[&str], engine: Option<&PlayedEngine>) -> Ran {
         let mut command = Command::new(&self.program);
         self.environment(command.args(args));
-        if engine {
-            command.env("ENGINE", "1");
+        if let Some(engine) = engine {
+            command.env("DOCKER_HOST", engine.address());
         }
         Ran::of(command.output().unwrap())
     }

@@ -142,7 +142,7 @@ pub(super) async fn step(
     if lock(&ahead.state).closed {
         return Ok(None);
     }
-    if let Some(found) = run.builder.store().lookup(&keyed.key, stack)? {
+    if let Some(found) = run.lookup(&keyed.key, stack).await? {
         // What is to be taken from the network anew runs when its turn comes.
         let anew = run.refresh(id, &found.result).is_some();
         return Ok(Some((found.result, guessed || anew)));
@@ -150,6 +150,7 @@ pub(super) async fn step(
     let step = run.step(id);
     if !matches!(step.op, Op::Run(_)) {
         let work = complete(run, step, work).await?;
+        run.ready(id, &keyed, &work, stack).await?;
         let (run, stack) = (run.clone(), stack.clone());
         let _alone = run.builder.together.alone(&keyed.key, &stack).await;
         let made = blocking(move || match run.builder.store().lookup(&keyed.key, &stack)? {
@@ -207,6 +208,7 @@ async fn start(
         let Ok(_turn) = builder.together.ahead().acquire().await else { return };
         // Should it fail, it fails again when its turn comes, and then it is told.
         if !manner.cancel.is_cancelled()
+            && task.ready(id, &keyed, &work, &stack).await.is_ok()
             && let Ok((result, _)) = blocking(move || execute(&task, id, &keyed, &work, &stack, &manner)).await
         {
             let _ = tell.set(result);

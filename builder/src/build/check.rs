@@ -42,7 +42,7 @@ impl Builder {
                 done => break done,
             };
             for image in missing {
-                let config = match self.config(&image, request.pull, &watch).await {
+                let config = match self.config(&image, &request, &watch).await {
                     Ok(config) => config,
                     Err(why) => {
                         unknown.push((image.clone(), why.to_string()));
@@ -62,12 +62,13 @@ impl Builder {
     async fn config(
         self: &Arc<Self>,
         used: &ImageRef,
-        pull: bool,
+        request: &Request,
         watch: &Arc<dyn Watch>,
     ) -> Result<ImageConfig, Cause> {
         let none = || Cause::from("its configuration is none");
+        let engine = request.engine.as_deref();
         let ImageOrigin::Registry(name) = &used.origin else {
-            return image_config(&self.image(used, pull, watch).await?).ok_or_else(none);
+            return image_config(&self.image(used, request.pull, engine, watch).await?).ok_or_else(none);
         };
         let name: Reference = name.parse()?;
         let platform = Platform {
@@ -75,7 +76,12 @@ impl Builder {
             architecture: used.platform.arch.clone(),
             variant: used.platform.variant.clone(),
         };
-        if let (Some(id), false) = (self.images.resolve(&name)?, pull) {
+        if let Some(engine) = engine.filter(|_| name.digest().is_none())
+            && let Some(image) = self.engine_image(engine, &name, &platform, &**watch).await?
+        {
+            return image_config(&image).ok_or_else(none);
+        }
+        if let (Some(id), false) = (self.images.resolve(&name)?, request.pull) {
             let image = self.images.load(&id)?;
             if image.platform().is_none_or(|has| has.matches(&platform)) {
                 return image_config(&image).ok_or_else(none);

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use shiplap_cache::LayerId;
+
 use super::layout::LayoutError;
 use crate::dockerfile::DockerfileError;
 use crate::plan::Location;
@@ -92,6 +94,12 @@ pub enum StepError {
         /// Why.
         message: String,
     },
+    /// Layers that a tier was to have are not there. The build begins again and runs the steps that made them.
+    #[error("no tier has the layers any more that it was to have")]
+    Gone(Vec<LayerId>),
+    /// A registry or a tier.
+    #[error(transparent)]
+    Remote(#[from] shiplap_registry::Error),
     /// A source of a `COPY` is not there.
     #[error("{path} is not in {place}{hint}")]
     Missing {

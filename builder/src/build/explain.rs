@@ -1,7 +1,7 @@
 //! Why a step runs: what is different from the nearest earlier run, in words.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -275,15 +275,23 @@ struct Place {
 
 /// A step's name in all builds of this Dockerfile, as long as its text stays.
 pub(crate) fn place(run: &Run, id: StepId) -> String {
-    let [by_text, _] = places(run, id);
+    let [by_text, ..] = places(run, id);
     by_text
 }
 
-fn places(run: &Run, id: StepId) -> [String; 2] {
+/// The third one is the same on all machines, for tiers: there only the name of the Dockerfile is in it, and not where it is.
+fn places(run: &Run, id: StepId) -> [String; 3] {
     let info = run.info(id);
     let file = run.request.dockerfile.canonicalize().unwrap_or_else(|_| run.request.dockerfile.clone());
-    let by = |what: Value| ContentHash::of(json!([file, info.stage, what]).to_string().as_bytes()).hex();
-    [by(json!(info.text)), by(json!(id.step))]
+    let by = |file: &Path, what: Value| ContentHash::of(json!([file, info.stage, what]).to_string().as_bytes()).hex();
+    let name = Path::new(file.file_name().unwrap_or_default());
+    [by(&file, json!(info.text)), by(&file, json!(id.step)), by(name, json!(info.text))]
+}
+
+/// The name, with its space, under which other machines find which step ran at a place last.
+pub(crate) fn place_for_others(run: &Run, id: StepId) -> Option<(String, String)> {
+    let [.., name] = places(run, id);
+    Some((PLACES.to_owned(), name))
 }
 
 fn last_at(run: &Run, id: StepId) -> Result<Option<Place>, StepError> {
@@ -305,7 +313,7 @@ pub(crate) fn last_result(run: &Run, id: StepId, keyed: &Keyed) -> Result<Option
     for key in keys {
         for earlier in store.runs(&key)? {
             // The layer may be gone.
-            if earlier.result.layer.is_none_or(|layer| store.has_layer(&layer).unwrap_or(false)) {
+            if earlier.result.layer.is_none_or(|layer| store.can_have_layer(&layer).unwrap_or(false)) {
                 return Ok(Some(earlier.result));
             }
         }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use shiplap_cache::{
-    ContentHash, Entry, IndexBuilder, Kind, LayerIndex, Overlay, SourceTree, Stack, Store, Tree, TreePath, capture,
+    ContentHash, Entry, IndexBuilder, Kind, LayerId, LayerIndex, Overlay, SourceTree, Stack, Store, Tree, TreePath,
+    capture,
 };
 
 /// A tree and the directories that its files' contents are in.
@@ -13,6 +14,8 @@ pub(crate) struct Files {
     tree: Arc<Tree>,
     roots: Arc<[PathBuf]>,
     live: bool,
+    /// The layers behind the directories, where these are layers of the store.
+    layers: Arc<[LayerId]>,
     /// Keeps a fetched tree on disk for as long as somebody reads it.
     _keep: Option<Arc<tempfile::TempDir>>,
 }
@@ -35,7 +38,7 @@ impl Files {
     pub(crate) fn of_stack(store: &Store, stack: &Stack) -> shiplap_cache::Result<Self> {
         let tree = store.tree(stack.layers())?;
         let roots = stack.layers().iter().map(|layer| store.layer_dir(layer)).collect();
-        Ok(Self { tree, roots, live: false, _keep: None })
+        Ok(Self { tree, roots, live: false, layers: stack.layers().into(), _keep: None })
     }
 
     /// The files of a directory of the host, as BuildKit sends them: owned by root, without extended attributes. All of
@@ -45,7 +48,7 @@ impl Files {
         source.hash_all(files)?;
         let index = index_source(source)?;
         let tree = Tree::new([Arc::new(index)]);
-        Ok(Self { tree, roots: [source.root().to_owned()].into(), live: true, _keep: None })
+        Ok(Self { tree, roots: [source.root().to_owned()].into(), live: true, layers: [].into(), _keep: None })
     }
 
     /// The files of a directory that nobody else writes to, such as a fetched repository.
@@ -55,7 +58,7 @@ impl Files {
         overlay: Overlay,
     ) -> shiplap_cache::Result<Self> {
         let tree = Tree::new([Arc::new(capture(&root, overlay)?)]);
-        Ok(Self { tree, roots: [root].into(), live: false, _keep: Some(Arc::new(folder)) })
+        Ok(Self { tree, roots: [root].into(), live: false, layers: [].into(), _keep: Some(Arc::new(folder)) })
     }
 
     /// The tree, for look-ups.
@@ -71,6 +74,11 @@ impl Files {
     /// The directories of its layers, bottom first.
     pub(crate) fn roots(&self) -> impl DoubleEndedIterator<Item = &PathBuf> {
         self.roots.iter()
+    }
+
+    /// The layers of the store that the directories are, bottom first; none where they are no layers.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = LayerId> {
+        self.layers.iter().copied()
     }
 
     /// Where an entry of the tree is on the host.

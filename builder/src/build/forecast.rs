@@ -17,7 +17,7 @@ use super::files::Item;
 use super::key::Keyed;
 use super::run::Mounted;
 use super::stage::{Work, complete};
-use super::{Decision, Run};
+use super::{Decision, Run, elsewhere};
 use crate::plan::Step;
 
 /// Decides a step. None when nobody knows what it would make.
@@ -34,8 +34,11 @@ pub(super) async fn step(
     let afresh = run.afresh(id);
     let found = match (afresh.is_some(), assuming) {
         (true, _) => None,
-        (false, true) => store.compare(&keyed.key, stack)?,
-        (false, false) => store.lookup(&keyed.key, stack)?,
+        (false, true) => {
+            run.builder.know(stack.layers()).await?;
+            store.compare(&keyed.key, stack)?
+        }
+        (false, false) => run.lookup(&keyed.key, stack).await?,
     };
     let stale = match afresh {
         Some(flag) => Some(flag.to_owned()),
@@ -48,9 +51,10 @@ pub(super) async fn step(
         false => source_assumed(&assumed, &complete(run, step, work.afresh()).await?),
     };
     if let (Some(found), None) = (&found, &stale) {
-        let tree = store.tree(stack.layers())?;
         let read = match &found.set {
-            Some(set) if assuming => assumed_inputs(set, &tree, |layer| run.assumed(layer).is_some()),
+            Some(set) if assuming => {
+                assumed_inputs(set, &*store.tree(stack.layers())?, |layer| run.assumed(layer).is_some())
+            }
             _ => 0,
         };
         let last = found.result.clone();
@@ -73,11 +77,14 @@ pub(super) async fn step(
         return Ok(Some(last));
     }
     let work = complete(run, step, work).await?;
+    run.builder.know(stack.layers()).await?;
+    run.owners_known(&work, stack).await?;
     let (mut why, made) = why(run, id, keyed, &work, stack)?;
     if let Some(words) = stale {
         why = Why::asked(words);
     }
-    run.decided(id, Decision::Run { why });
+    let fetch = elsewhere::cost(run, keyed, stack)?;
+    run.decided(id, Decision::Run { why, fetch });
     let layer = match made {
         Some((index, _)) => Some(run.imagine(index)),
         None => explain::last_result(run, id, keyed)?.map(|last| {

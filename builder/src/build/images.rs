@@ -5,6 +5,7 @@ use std::sync::Arc;
 use shiplap_registry::archive::{self, ImportOptions, InLayout};
 use shiplap_registry::{Image, Platform, Reference};
 
+use super::engine::EngineBases;
 use super::error::BuildError;
 use super::events::{Event, Watch};
 use super::{Builder, sources};
@@ -14,11 +15,12 @@ pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl Builder {
     /// The image of a name: from the store if it is there, as `docker build` does, else from its registry; with `pull` the registry
-    /// is asked first.
+    /// is asked first. An engine, where one is given, comes before both.
     pub(crate) async fn image(
         self: &Arc<Self>,
         used: &ImageRef,
         pull: bool,
+        engine: Option<&EngineBases>,
         watch: &Arc<dyn Watch>,
     ) -> Result<Image, BuildError> {
         let failed = |why: Cause| BuildError::Image { image: used.to_string(), why };
@@ -30,6 +32,12 @@ impl Builder {
         match &used.origin {
             ImageOrigin::Registry(name) => {
                 let name: Reference = name.parse().map_err(|e| failed(Cause::from(e)))?;
+                // A digest says what is meant, wherever it comes from.
+                if let Some(engine) = engine.filter(|_| name.digest().is_none())
+                    && let Some(image) = self.engine_image(engine, &name, &platform, &**watch).await.map_err(failed)?
+                {
+                    return Ok(image);
+                }
                 self.named(&name, &platform, pull, watch).await.map_err(failed)
             }
             ImageOrigin::OciLayout { path, reference } => {
@@ -66,11 +74,20 @@ impl Builder {
         let Some(client) = &self.client else {
             return Err(format!("{} is not in the store", name.familiar()).into());
         };
-        let what = format!("pulling {}", name.familiar());
-        watch.event(Event::Fetching { what: &what, bytes: None });
-        let pulled = client.pull(&self.images, name, platform).await;
-        watch.event(Event::Fetched { what: &what });
-        let pulled = pulled?;
+        let known = match &self.remote {
+            Some(remote) => client.pull_known(&self.images, remote, name, platform).await?,
+            None => None,
+        };
+        let pulled = match known {
+            Some(pulled) => pulled,
+            None => {
+                let what = format!("pulling {}", name.familiar());
+                watch.event(Event::Fetching { what: &what, bytes: None });
+                let pulled = client.pull(&self.images, name, platform).await;
+                watch.event(Event::Fetched { what: &what });
+                pulled?
+            }
+        };
         if name.tag().is_some() && name.digest().is_none() {
             self.images.name(name, &pulled.image)?;
         }

@@ -20,6 +20,8 @@ mod archive;
 mod check;
 mod chmod;
 mod copy;
+mod elsewhere;
+mod engine;
 mod error;
 mod events;
 mod explain;
@@ -51,9 +53,11 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use serde::Serialize;
 use shiplap_cache::{ContentHash, Digest, ImageId, LayerId, LayerIndex, StepResult, Store, TreePath};
+use shiplap_registry::remote::{Learnt, Remote};
 use shiplap_registry::{Client, Image, Images};
 
 pub use check::Checked;
+pub use engine::EngineBases;
 pub use error::{BuildError, FetchError, StepError};
 pub use events::{Event, Outcome, StepId, StepInfo, StepSelector, Unwatched, Watch};
 pub use explain::{Change, Reason, What, Why};
@@ -104,6 +108,8 @@ pub struct Request {
     pub no_cache_stages: Vec<String>,
     /// Ask the registry for base images even when they are here.
     pub pull: bool,
+    /// An engine that has base images, which come before those of the store and of registries.
+    pub engine: Option<Arc<EngineBases>>,
     /// Watch what steps ask of the tree below them; without it the whole tree below a step is its input.
     pub trace: bool,
     /// Run steps before their turn, on the tree that there will be if those before them make what they made the last time.
@@ -140,6 +146,7 @@ impl Request {
             labels: BTreeMap::new(),
             no_cache: false,
             no_cache_stages: Vec::new(),
+            engine: None,
             pull: false,
             trace: true,
             ahead: true,
@@ -177,6 +184,8 @@ pub struct Built {
     pub inputs: Inputs,
     /// What a second look at reused steps said, where it was asked for.
     pub verdicts: Vec<(StepInfo, Verdict)>,
+    /// What it has to tell tiers.
+    pub learnt: Learnt,
 }
 
 /// What an image was built from.
@@ -193,6 +202,20 @@ pub struct Inputs {
     /// Files of the web without credentials, each with the digest of its bytes.
     pub http: BTreeMap<String, Digest>,
 }
+
+/// What must come from a tier before a step can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Fetch {
+    /// Layers that are not here.
+    pub layers: usize,
+    /// Their bytes, packed.
+    pub bytes: u64,
+    /// Bytes of the files in them that the step read the last time; none where it never ran.
+    pub read: Option<u64>,
+}
+
+/// So often a build begins again because something is gone from the tiers; the last time it goes on without them.
+const ROUNDS: usize = 8;
 
 /// What a build would do with a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -213,6 +236,9 @@ pub enum Decision {
     Run {
         /// Why.
         why: Why,
+        /// What must come from a tier first.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fetch: Option<Fetch>,
     },
     /// That depends on what a step before it makes when it runs.
     Open {
@@ -236,6 +262,7 @@ pub struct Builder {
     images: Images,
     sandbox: Sandbox,
     client: Option<Arc<Client>>,
+    pub(crate) remote: Option<Arc<Remote>>,
     cancel: Cancel,
     pub(crate) together: Together,
     http: OnceLock<reqwest::Client>,
@@ -244,13 +271,19 @@ pub struct Builder {
 impl Builder {
     /// A builder over a store. Without a client, images that are not in the store cannot be had.
     pub fn new(images: Images, sandbox: Sandbox, client: Option<Arc<Client>>, cancel: Cancel) -> Self {
-        Self { images, sandbox, client, cancel, together: Together::default(), http: OnceLock::new() }
+        Self { images, sandbox, client, remote: None, cancel, together: Together::default(), http: OnceLock::new() }
     }
 
     /// The same builder, sharing its turns with other builders of this process.
     #[must_use]
     pub fn together(self, together: Together) -> Self {
         Self { together, ..self }
+    }
+
+    /// The same builder, with tiers that have what is not here.
+    #[must_use]
+    pub fn with_remote(self, remote: Option<Arc<Remote>>) -> Self {
+        Self { remote, ..self }
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -273,10 +306,17 @@ impl Builder {
     /// # Errors
     /// [`BuildError`]. Steps that were done stay in the store.
     pub async fn build(self: &Arc<Self>, request: Request, watch: Arc<dyn Watch>) -> Result<Built, BuildError> {
-        let run = self.prepare(request, watch, Mode::Build(Arc::default())).await?;
-        let output = run.all().await;
-        ahead::end(&run).await;
-        let output = output?;
+        let mut rounds = 0;
+        let (run, output) = loop {
+            let run = self.prepare(request.clone(), watch.clone(), Mode::Build(Arc::default())).await?;
+            let output = run.all().await;
+            ahead::end(&run).await;
+            match output {
+                // A tier had not what it was to have, and nobody counts on that any more. Each time round there is less that can be gone.
+                Err(error) if self.begins_again(&error, &mut rounds) => {}
+                output => break (run, output?),
+            }
+        };
         let image = output.image.clone().ok_or(BuildError::Cancelled)?;
         let image = shiplap_registry::clamped(&image, run.request.options.source_date_epoch()?);
         let id = self
@@ -285,7 +325,8 @@ impl Builder {
             .map_err(|e| BuildError::Image { image: "the result".to_owned(), why: e.into() })?;
         let (steps, inputs) = (run.outcomes(), run.inputs());
         let verdicts = lock(&run.verdicts).iter().map(|(id, verdict)| (run.info(*id), verdict.clone())).collect();
-        Ok(Built { id, image, warnings: run.plan.warnings.clone(), steps, inputs, verdicts })
+        let learnt = run.learnt(&image.layers);
+        Ok(Built { id, image, warnings: run.plan.warnings.clone(), steps, inputs, verdicts, learnt })
     }
 
     /// Says what [`Builder::build`] would do. Runs no step; fetches what is needed to know.
@@ -293,9 +334,26 @@ impl Builder {
     /// # Errors
     /// As [`Builder::build`].
     pub async fn forecast(self: &Arc<Self>, request: Request, watch: Arc<dyn Watch>) -> Result<Forecast, BuildError> {
-        let run = self.prepare(request, watch, Mode::Forecast).await?;
-        run.all().await?;
+        let mut rounds = 0;
+        let run = loop {
+            let run = self.prepare(request.clone(), watch.clone(), Mode::Forecast).await?;
+            match run.all().await {
+                Err(error) if self.begins_again(&error, &mut rounds) => {}
+                done => break done.map(|_| run)?,
+            }
+        };
         Ok(Forecast { steps: run.decisions(), warnings: run.plan.warnings.clone() })
+    }
+
+    /// Whether a build begins again after this error: something is gone from the tiers, and the store does not count on it any more.
+    fn begins_again(&self, error: &BuildError, rounds: &mut usize) -> bool {
+        let BuildError::Step { why: StepError::Gone(layers), .. } = error else { return false };
+        tracing::debug!(?layers, rounds, "gone from the tiers, beginning again");
+        *rounds += 1;
+        if let Some(remote) = self.remote.as_ref().filter(|_| *rounds == ROUNDS) {
+            remote.leave_alone();
+        }
+        *rounds <= ROUNDS
     }
 
     /// Reads the Dockerfile, gets the images that it needs, expands it.
@@ -305,10 +363,13 @@ impl Builder {
         watch: Arc<dyn Watch>,
         mode: Mode,
     ) -> Result<Arc<Run>, BuildError> {
+        if let Some(remote) = &self.remote {
+            remote.sync().await?;
+        }
         let Read { text, context, ignore, graph } = Read::of(&request)?;
         let mut images = HashMap::new();
         for used in graph.images()? {
-            let image = self.image(&used.image, request.pull, &watch).await?;
+            let image = self.image(&used.image, request.pull, request.engine.as_deref(), &watch).await?;
             images.insert(used.image, image);
         }
         let config = |image: &ImageRef| images.get(image).and_then(image_config);
@@ -421,6 +482,7 @@ pub(crate) struct Run {
     /// Where the files of layers are that a forecast imagines.
     imagined: Mutex<HashMap<LayerId, HashMap<TreePath, PathBuf>>>,
     failure: Mutex<Option<BuildError>>,
+    notes: Mutex<elsewhere::Notes>,
 }
 
 impl Run {
@@ -461,6 +523,7 @@ impl Run {
             assumed: Mutex::default(),
             imagined: Mutex::default(),
             failure: Mutex::default(),
+            notes: Mutex::default(),
         }
     }
 
@@ -535,8 +598,12 @@ impl Run {
     /// Keeps the first failure and ends what else is running.
     fn stop(&self, error: Option<BuildError>) -> Stopped {
         if let Some(error) = error {
+            // The other stages go on where something is only gone: they are needed the next time round.
+            let is_over = !matches!(error, BuildError::Step { why: StepError::Gone(_), .. });
             lock(&self.failure).get_or_insert(error);
-            self.builder.cancel.cancel();
+            if is_over {
+                self.builder.cancel.cancel();
+            }
         }
         Stopped
     }

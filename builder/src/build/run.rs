@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use rustix::fs::{FlockOperation, flock};
 use shiplap_cache::{ContentHash, IndexBuilder, LayerId, PendingLayer, Question, Stack, Tree, TreePath};
+use shiplap_registry::remote::UsedMount;
 
 use super::agent::Relay;
 use super::error::StepError;
@@ -108,7 +109,7 @@ pub(crate) async fn contents(
             Some(identity) => Some(serde_json::to_string(&(identity, "mount", source))?),
             None => None,
         };
-        known.push(recall(store, memo.as_deref())?.map(|digests| digests.first().copied()));
+        known.push(recall(store, sources, memo.as_deref())?.map(|digests| digests.first().copied()));
         memos.push(memo);
     }
     if let Some(contents) = known.into_iter().collect() {
@@ -122,7 +123,7 @@ pub(crate) async fn contents(
             Mounted::Nothing => None,
         };
         if let (Some(content), Some(memo)) = (content, memo) {
-            remember(store, &memo, &[content])?;
+            remember(store, sources, &memo, &[content])?;
         }
         contents.push(content);
     }
@@ -303,6 +304,36 @@ pub(crate) fn copy_live(
     Ok((layer, inside.to_string()))
 }
 
+/// Owner, group and mode of a cache mount's root, and what it begins with.
+fn cache_origin(owner: crate::plan::FileOwner, from: &Mounted) -> ((u32, u32, u32), String) {
+    match from {
+        Mounted::Files(files, path) => {
+            let root = files.below(path).into_iter().next().map(|item| item.entry).filter(|entry| entry.is_dir());
+            let own = root.map_or((0, 0, 0o755), |entry| (entry.uid, entry.gid, entry.mode));
+            (own, files.digest(path).hex())
+        }
+        Mounted::Nothing => ((owner.uid, owner.gid, owner.mode), String::new()),
+    }
+}
+
+/// What a cache mount is for. As in BuildKit, caches of one id that begin otherwise are other caches. A private one that is in use has a further copy.
+fn cache_label(id: &str, own: (u32, u32, u32), origin: &str, copy: u32) -> String {
+    format!("run {id} {own:?} {origin} {copy}")
+}
+
+/// The cache mounts of a run.
+pub(crate) fn cache_mounts(op: &RunOp, mounted: &[Mounted]) -> Vec<UsedMount> {
+    let mounts = op.mounts.iter().zip(mounted);
+    let of = mounts.filter_map(|(mount, from)| match &mount.kind {
+        MountKind::Cache { id, owner, .. } => {
+            let (own, origin) = cache_origin(*owner, from);
+            Some(UsedMount { label: cache_label(id, own, &origin, 0), owner: own })
+        }
+        _ => None,
+    });
+    of.collect()
+}
+
 /// The directory of a cache mount, locked as its sharing mode says.
 fn cache_dir(
     builder: &Builder,
@@ -313,17 +344,9 @@ fn cache_dir(
     held: &mut Held,
 ) -> Result<PathBuf, StepError> {
     use std::os::unix::fs::PermissionsExt;
-    let (own, origin) = match from {
-        Mounted::Files(files, path) => {
-            let root = files.below(path).into_iter().next().map(|item| item.entry).filter(|entry| entry.is_dir());
-            let own = root.map_or((0, 0, 0o755), |entry| (entry.uid, entry.gid, entry.mode));
-            (own, files.digest(path).hex())
-        }
-        Mounted::Nothing => ((owner.uid, owner.gid, owner.mode), String::new()),
-    };
+    let (own, origin) = cache_origin(owner, from);
     for copy in 0.. {
-        // As in BuildKit, caches of one id that begin otherwise are other caches. A private one that is in use has a further copy.
-        let folder = builder.store().cache_mount(&format!("run {id} {own:?} {origin} {copy}"))?;
+        let folder = builder.store().cache_mount(&cache_label(id, own, &origin, copy))?;
         let io = |what, path: &PathBuf, source: std::io::Error| StepError::Io { what, path: path.clone(), source };
         let lock = std::fs::File::open(&folder).map_err(|e| io("open", &folder, e))?;
         let locked = match sharing {

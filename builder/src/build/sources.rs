@@ -1,6 +1,6 @@
 //! Where files come from: contexts, images, repositories, stages. Each is resolved once a build.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::error::{BuildError, StepError};
 use super::files::Files;
+use super::stage::DIGESTS;
 use super::{Builder, Context, git, http};
 use crate::ignore::IgnoreRules;
 use crate::plan::{ContextName, GitSource, ImageRef, Source, StageId};
@@ -44,6 +45,8 @@ pub(crate) struct Used {
     pub(crate) git: BTreeMap<String, String>,
     /// Files of the web without credentials, each with the digest of its bytes.
     pub(crate) http: BTreeMap<String, Digest>,
+    /// The names under which digests of unchangeable things are remembered.
+    memos: BTreeSet<String>,
 }
 
 impl Used {
@@ -134,9 +137,14 @@ impl Sources {
             Source::Scratch => Ok(Files::of_stack(&store, &Stack::default())?),
             Source::Stage(id) => {
                 let stack = self.stages.lock().await.get(id).cloned().unwrap_or_default();
+                builder.know(stack.layers()).await?;
                 Ok(Files::of_stack(&store, &stack)?)
             }
-            Source::Image(image) => Ok(Files::of_stack(&store, &self.image_stack(image))?),
+            Source::Image(image) => {
+                let stack = self.image_stack(image);
+                builder.know(stack.layers()).await?;
+                Ok(Files::of_stack(&store, &stack)?)
+            }
             Source::Context(name) => {
                 if let (Some(files), true) = (&self.fetched, *name == ContextName::MAIN) {
                     self.note(|used| used.contexts.insert(name.to_string(), files.clone()));
@@ -199,6 +207,16 @@ impl Sources {
         let fetched = http::fetch(builder.store(), builder.http()?, url).await?;
         self.note(|used| used.http.insert(git::without_credentials(url), fetched.digest));
         Ok(fetched)
+    }
+
+    /// Notes that a digest was remembered or recalled under a name.
+    pub(crate) fn note_memo(&self, name: String) {
+        self.note(|used| used.memos.insert(name));
+    }
+
+    /// The names of the digests that this build used, with their space.
+    pub(crate) fn memos(&self) -> Vec<(String, String)> {
+        self.used().memos.into_iter().map(|name| (DIGESTS.to_owned(), name)).collect()
     }
 
     fn note<T>(&self, note: impl FnOnce(&mut Used) -> T) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use shiplap_cache::{ContentHash, LayerId, Stack, StepResult, Store, Tree};
+use shiplap_cache::{ContentHash, LayerId, Stack, StepResult, Store, Tree, UsedStep};
 use shiplap_registry::{History, Image};
 
 use super::copy::{self, Picked};
@@ -12,7 +12,7 @@ use super::events::{Event, Outcome, StepId, Watch};
 use super::files::Files;
 use super::key::{self, Keyed};
 use super::run::{self, Mounted};
-use super::sources::blocking;
+use super::sources::{Sources, blocking};
 use super::{Decision, Mode, Run, StageFuture, Verdict, Why, add, ahead, events, explain, forecast, verify};
 use crate::plan::{AddSource, CopySource, Destination, Op, Source, Stage, StageId, Step};
 use crate::sandbox::Cancel;
@@ -54,7 +54,7 @@ pub(crate) struct Stopped;
 type Failure = Option<BuildError>;
 
 /// What a step takes besides the tree that it stands on. Found only when the step runs, where its key could be made without.
-pub(super) enum Work {
+pub(crate) enum Work {
     Run { mounted: Option<Vec<Mounted>> },
     Copy { picked: Option<Vec<Picked>>, to: Destination },
     Folder { path: String, user: Option<String> },
@@ -167,7 +167,12 @@ async fn step(
     let decided = async {
         let (keyed, work) = prepare(run, stage, step).await?;
         match &run.mode {
-            Mode::Build(_) => Ok(Some((carry_out(run, step, id, keyed, work, stack).await?, false))),
+            Mode::Build(_) => {
+                let (key, parent) = (keyed.key, stack.clone());
+                let result = carry_out(run, step, id, keyed, work, stack).await?;
+                run.used(id, UsedStep { step: key, parent, result: result.clone() });
+                Ok(Some((result, false)))
+            }
             Mode::Forecast => {
                 Ok(forecast::step(run, step, id, &keyed, work, stack).await?.map(|result| (result, guessed)))
             }
@@ -193,12 +198,11 @@ async fn carry_out(
     work: Work,
     stack: &Stack,
 ) -> Result<StepResult, StepError> {
-    let store = run.builder.store();
     let is_run = matches!(step.op, Op::Run(_));
     // A run ahead takes no such turn, for it may be what its own step waits for.
     let _alone = run.builder.together.alone(&keyed.key, stack).await;
     let afresh = run.afresh(id).is_some();
-    let found = if afresh { None } else { store.lookup(&keyed.key, stack)? };
+    let found = if afresh { None } else { run.lookup(&keyed.key, stack).await? };
     let stale = found.as_ref().and_then(|found| run.refresh(id, &found.result));
     if is_run
         && stale.is_none()
@@ -219,6 +223,7 @@ async fn carry_out(
         ahead::send(run);
     }
     let work = complete(run, step, work).await?;
+    run.ready(id, &keyed, &work, stack).await?;
     let _turn = run.builder.together.running().acquire().await;
     let manner = Manner { replace: afresh || stale.is_some(), ..run.manner() };
     let (task, stack) = (run.clone(), stack.clone());
@@ -252,6 +257,7 @@ async fn verify(
     reused: StepResult,
 ) -> Result<StepResult, StepError> {
     let work = complete(run, step, work).await?;
+    run.ready(id, &keyed, &work, stack).await?;
     let _turn = run.builder.together.running().acquire().await;
     let (task, stack) = (run.clone(), stack.clone());
     run.watch.event(Event::Started(id));
@@ -318,14 +324,14 @@ async fn by_content(
     memo: Option<String>,
     to: &Destination,
 ) -> Result<(Keyed, Work), StepError> {
-    let store = run.builder.store();
-    if let Some(known) = recall(store, memo.as_deref())? {
+    let (store, sources) = (run.builder.store(), &run.sources);
+    if let Some(known) = recall(store, sources, memo.as_deref())? {
         return Ok((key::copy(&known, to), Work::Copy { picked: None, to: to.clone() }));
     }
     let picked = pick(run, step).await?;
     let content: Vec<_> = picked.iter().map(Picked::digest).collect();
     if let Some(memo) = memo {
-        remember(store, &memo, &content)?;
+        remember(store, sources, &memo, &content)?;
     }
     Ok((key::copy(&content, to), Work::Copy { picked: Some(picked), to: to.clone() }))
 }
@@ -362,18 +368,30 @@ async fn pick(run: &Arc<Run>, step: &Step) -> Result<Vec<Picked>, StepError> {
 }
 
 /// The digests that were worked out for a memo.
-pub(super) fn recall(store: &Store, memo: Option<&str>) -> Result<Option<Vec<ContentHash>>, StepError> {
+pub(super) fn recall(
+    store: &Store,
+    sources: &Sources,
+    memo: Option<&str>,
+) -> Result<Option<Vec<ContentHash>>, StepError> {
     let Some(memo) = memo else { return Ok(None) };
-    let known = store.name(DIGESTS, &ContentHash::of(memo.as_bytes()).hex())?;
+    let name = ContentHash::of(memo.as_bytes()).hex();
+    let known = store.name(DIGESTS, &name)?;
+    if known.is_some() {
+        sources.note_memo(name);
+    }
     Ok(known.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 /// Remembers digests. The memo names unchangeable things alone, so that it stays true for ever.
-pub(super) fn remember(store: &Store, memo: &str, digests: &[ContentHash]) -> Result<(), StepError> {
-    Ok(store.set_name(DIGESTS, &ContentHash::of(memo.as_bytes()).hex(), &serde_json::to_string(digests)?)?)
+pub(super) fn remember(store: &Store, sources: &Sources, memo: &str, digests: &[ContentHash]) -> Result<(), StepError> {
+    let name = ContentHash::of(memo.as_bytes()).hex();
+    store.set_name(DIGESTS, &name, &serde_json::to_string(digests)?)?;
+    sources.note_memo(name);
+    Ok(())
 }
 
-const DIGESTS: &str = "digest";
+/// The space of names for digests.
+pub(super) const DIGESTS: &str = "digest";
 
 /// Runs a step on a thread that may block, and records what it made.
 pub(super) fn execute(
@@ -398,7 +416,10 @@ pub(super) fn execute(
             let empty = Tree::default();
             let mut layout = copy::lay_out(store, &parent, &empty, picked.as_deref().unwrap_or_default(), to)?;
             if let Some(before) = explain::last_result(run, id, keyed)?.and_then(|last| last.layer) {
-                layout.keep_times(&*store.index(&before)?);
+                // Where a tier has that layer its index may be out of reach: then the times are new ones.
+                if let Ok(index) = store.index(&before) {
+                    layout.keep_times(&index);
+                }
             }
             let set = layout.path_set();
             let pending = store.begin_layer(&parent)?;
@@ -448,7 +469,10 @@ fn failed(run: &Run, stage: &Stage, step: &Step, id: StepId, why: StepError) -> 
     if let StepError::Sandbox(crate::sandbox::SandboxError::Cancelled) = why {
         return Some(BuildError::Cancelled);
     }
-    run.watch.event(Event::Failed(id));
+    // What is gone is made anew, and nobody need hear of it.
+    if !matches!(why, StepError::Gone(_)) {
+        run.watch.event(Event::Failed(id));
+    }
     Some(BuildError::Step { text: step.text.clone(), stage: stage.name.clone(), at: step.at, why })
 }
 

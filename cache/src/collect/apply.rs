@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, TransactionBehavior, params};
 use rustix::fs::{FlockOperation, flock};
 
-use super::survey::{doomed, layer_of, results, seconds, survey};
+use super::survey::{doomed, results, seconds, survey, within_reach};
 use super::{Amount, Collected, Policy, References, Stale, Survey, Thing};
 use crate::error::At;
+use crate::steps::layer_of;
 use crate::store::{BLOB, LAYER, restore_layer};
 use crate::{Digest, Error, LayerId, Result, Store};
 
@@ -116,7 +117,31 @@ fn doom(store: &Store, db: &Connection, found: &Survey, alone: bool, gone: &Path
     drop_results(db).map_err(fail)?;
     found.stale.iter().try_for_each(|stale| drop_reference(db, stale)).map_err(fail)?;
     adopt_strays(store, db, batch)?;
+    sweep_indices(store, db)?;
     Ok(freed)
+}
+
+/// Takes away the indices that no layer has, here or in a tier. Whoever brings a layer or an index writes its row under the lock that is held now.
+fn sweep_indices(store: &Store, db: &Connection) -> Result<()> {
+    let fail = |e| store.database_failed(e);
+    let mut known: HashSet<String> = HashSet::new();
+    for query in
+        ["SELECT id FROM layers", "SELECT id FROM doomed WHERE kind = 'layer'", "SELECT layer FROM tier_layers"]
+    {
+        let mut rows = db.prepare(query).map_err(fail)?;
+        for id in rows.query_map([], |row| row.get(0)).map_err(fail)? {
+            known.insert(LayerId::from_bytes(id.map_err(fail)?).hex()[..32].to_owned());
+        }
+    }
+    let folder = store.home().join("indices");
+    for item in std::fs::read_dir(&folder).at("read", &folder)? {
+        let item = item.at("read", &folder)?;
+        if !known.contains(item.file_name().to_string_lossy().as_ref()) {
+            let path = item.path();
+            std::fs::remove_file(&path).at("remove", &path)?;
+        }
+    }
+    Ok(())
 }
 
 fn doom_blob(db: &Connection, digest: &Digest, size: u64, batch: i64) -> rusqlite::Result<()> {
@@ -137,11 +162,14 @@ fn doom_layers(db: &Connection, layers: &HashSet<LayerId>, batch: i64) -> rusqli
     Ok(())
 }
 
-/// Takes away the results whose layer is not here any more, and what only they used.
+/// Takes away the results whose layer is neither here any more nor in a tier, and what only they used.
 fn drop_results(db: &Connection) -> rusqlite::Result<()> {
-    let here: HashSet<[u8; 32]> =
-        db.prepare("SELECT id FROM layers")?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    let gone = |result: &str| layer_of(result).is_some_and(|layer| !here.contains(layer.as_bytes()));
+    let mut here: HashSet<LayerId> = within_reach(db)?;
+    let mut rows = db.prepare("SELECT id FROM layers")?;
+    for id in rows.query_map([], |row| row.get(0))? {
+        here.insert(LayerId::from_bytes(id?));
+    }
+    let gone = |result: &str| layer_of(result).is_some_and(|layer| !here.contains(&layer));
     let runs: Vec<(Vec<u8>, String)> = db
         .prepare("SELECT input, result FROM runs")?
         .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?

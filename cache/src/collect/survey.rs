@@ -5,12 +5,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::Row;
+use rusqlite::{Connection, Row};
 
 use super::{Amount, Dead, Need, Needs, OnDisk, Policy, References, Survey, Thing, Why};
 use crate::error::At;
+use crate::steps::layer_of;
 use crate::store::{BLOB, LAYER, now};
-use crate::{Digest, Error, LayerId, Result, StepResult, Store};
+use crate::{Digest, Error, LayerId, Result, Store};
 
 /// Mounts that were used within this time are left alone: their use is not written down each time.
 const MOUNT_REST: i64 = 2 * 3600;
@@ -251,15 +252,20 @@ pub(super) fn results(store: &Store) -> Result<HashSet<LayerId>> {
     Ok(layers)
 }
 
-/// The layer that a stored result names.
-pub(super) fn layer_of(result: &str) -> Option<LayerId> {
-    serde_json::from_str::<StepResult>(result).ok()?.layer
+/// The layers that a tier has: their results are of use without them.
+pub(super) fn within_reach(db: &Connection) -> rusqlite::Result<HashSet<LayerId>> {
+    db.prepare("SELECT DISTINCT layer FROM tier_layers WHERE digest IS NOT NULL")?
+        .query_map([], |row| row.get(0).map(LayerId::from_bytes))?
+        .collect()
 }
 
 fn results_without(store: &Store, verdict: &Verdict) -> Result<u64> {
     let runs: Vec<String> =
         store.query(|db| db.prepare("SELECT result FROM runs")?.query_map([], |row| row.get(0))?.collect())?;
-    let gone = |result: &&String| layer_of(result).is_some_and(|layer| !verdict.layers.contains(&layer));
+    let elsewhere = store.query(within_reach)?;
+    let gone = |result: &&String| {
+        layer_of(result).is_some_and(|layer| !verdict.layers.contains(&layer) && !elsewhere.contains(&layer))
+    };
     Ok(runs.iter().filter(gone).count() as u64)
 }
 

@@ -20,6 +20,7 @@ mod lease;
 mod mounts;
 mod names;
 mod served;
+mod tiers;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -32,12 +33,13 @@ pub(crate) use doomed::{BLOB, LAYER, restore_layer};
 pub use layers::{LayerBlob, PendingLayer};
 pub use lease::Lease;
 pub use served::{LINK_REST, NewManifest, NewTag, Removed, Served, ServedManifest, Unlinked};
+pub use tiers::{LayerPlace, MountPlace, RENEW, UsedStep, today};
 
 use crate::error::At;
 use crate::{BlobStore, Error, LayerId, LayerIndex, Overlay, Result, Tree, TreeId};
 
 /// The version of the database and the folder's layout.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// How long to wait for another process's transaction.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,6 +80,11 @@ fn from_version_2() -> String {
     [&used, served::SCHEMA, doomed::SCHEMA, mounts::SCHEMA].concat()
 }
 
+/// Seconds since 1970, by the clock of this machine.
+pub fn seconds() -> i64 {
+    now()
+}
+
 /// Seconds since 1970.
 pub(crate) fn now() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64)
@@ -102,6 +109,8 @@ pub struct Store {
     trees: Mutex<HashMap<TreeId, Arc<Tree>>>,
     /// Layers that nobody made: a forecast needs only their indices.
     imagined: Mutex<HashMap<LayerId, Arc<LayerIndex>>>,
+    /// The tiers in use, in their order.
+    tiers: Mutex<Vec<String>>,
 }
 
 impl Store {
@@ -140,6 +149,7 @@ impl Store {
             indices: Mutex::default(),
             trees: Mutex::default(),
             imagined: Mutex::default(),
+            tiers: Mutex::default(),
             home: home.clone(),
         };
         lease::sweep(&store.tmp())?;
@@ -283,12 +293,16 @@ fn open_database(home: &Path, overlay: Overlay) -> Result<Connection> {
         // Another process may have been first.
         match version(&new).map_err(fail)? {
             0 => {
-                let all = [SCHEMA, RUNS, served::SCHEMA, doomed::SCHEMA, mounts::SCHEMA].concat();
+                let all = [SCHEMA, RUNS, served::SCHEMA, doomed::SCHEMA, mounts::SCHEMA, tiers::SCHEMA].concat();
                 new.execute_batch(&all).map_err(fail)?;
                 new.execute("INSERT INTO meta VALUES ('overlay', ?1)", [overlay.prefix()]).map_err(fail)?;
             }
-            1 => new.execute_batch(&[FROM_VERSION_1, RUNS, &from_version_2()].concat()).map_err(fail)?,
-            2 => new.execute_batch(&from_version_2()).map_err(fail)?,
+            1 => {
+                let all = [FROM_VERSION_1, RUNS, &from_version_2(), tiers::SCHEMA].concat();
+                new.execute_batch(&all).map_err(fail)?;
+            }
+            2 => new.execute_batch(&[&from_version_2(), tiers::SCHEMA].concat()).map_err(fail)?,
+            3 => new.execute_batch(tiers::SCHEMA).map_err(fail)?,
             _ => {}
         }
         new.pragma_update(None, "user_version", VERSION).map_err(fail)?;
@@ -339,6 +353,7 @@ mod tests {
                 db.execute_batch(
                     "DROP TABLE served_blobs; DROP TABLE served_manifests; DROP TABLE served_parts; DROP TABLE served_tags;
                      DROP TABLE doomed; DROP TABLE doom; DROP TABLE doom_waits; DROP TABLE mounts;
+                     DROP TABLE tier_segments; DROP TABLE tier_layers; DROP TABLE tier_known; DROP TABLE tier_mounts;
                      ALTER TABLE layers DROP COLUMN used;
                      DROP TABLE runs; CREATE TABLE step_sets (a); CREATE TABLE results (a);
                      INSERT INTO exact VALUES (x'00', x'00', ''); PRAGMA user_version = 1;",

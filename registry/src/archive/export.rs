@@ -44,7 +44,8 @@ impl Content {
 
 type Files = BTreeMap<String, Content>;
 
-fn blob_name(digest: &Digest) -> String {
+/// Where a blob is in a layout.
+pub(crate) fn blob_name(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
@@ -173,6 +174,29 @@ pub fn export_docker(store: &Store, packed: &Packed, names: &[Reference], out: i
     files.insert("index.json".into(), index(&descriptor, names)?);
     files.insert("manifest.json".into(), Content::Bytes(to_json(&[item])?));
     write_files(store, &files, out)
+}
+
+/// The documents of an archive that both older engines (`manifest.json`) and newer ones (an OCI layout) load, by path: config and layers are
+/// blobs beside them, under [`blob_name`].
+pub(crate) fn docker_files(
+    (manifest, manifest_bytes): &(Descriptor, Vec<u8>),
+    (config, config_bytes): &(Descriptor, Vec<u8>),
+    layers: &[Digest],
+    names: &[Reference],
+) -> Result<BTreeMap<String, Vec<u8>>> {
+    let item = Item {
+        config: blob_name(&config.digest),
+        // In full: Podman takes a short name for one of its own, `localhost/...`.
+        repo_tags: Some(names.iter().filter(|n| n.tag().is_some()).map(Reference::to_string).collect()),
+        layers: layers.iter().map(blob_name).collect(),
+    };
+    Ok(BTreeMap::from([
+        (blob_name(&config.digest), config_bytes.clone()),
+        (blob_name(&manifest.digest), manifest_bytes.clone()),
+        ("oci-layout".into(), LAYOUT.to_vec()),
+        ("index.json".into(), to_json(&Index::new(named(manifest, names)))?),
+        ("manifest.json".into(), to_json(&[item])?),
+    ]))
 }
 
 /// Writes an image's files as one tar, as `docker export` does.

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use shiplap_cache::{Digest, ImageId};
 
+pub(crate) use export::{blob_name, docker_files};
 pub use export::{export_docker, export_layout, export_layout_tar, export_rootfs};
 pub use folder::export_folder;
 use source::Source;

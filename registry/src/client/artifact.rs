@@ -23,7 +23,7 @@ impl Client {
         images.check_whole(manifest, false)?;
         let session = self.session(repository, Access::Push).await?;
         let mut pushed = Pushed { digest: *manifest, sent: 0, present: 0, unchanged: false };
-        let top = session.parts_of(images, manifest, &mut pushed).await?;
+        let top = session.parts_of(images, None, manifest, &mut pushed).await?;
         let headers = session.place(&repository.with_digest(*manifest), &top).await?;
         if let Some(subject) = top.document.subject()
             && !headers.contains_key(SUBJECT)

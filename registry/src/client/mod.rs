@@ -27,7 +27,7 @@ use retry::Pauses;
 use session::{Access, Session};
 pub(crate) use settle::TAG_IS_KEPT;
 use shiplap_cache::Digest;
-pub use trust::install_tls;
+pub use shiplap_cache::install_tls;
 
 use crate::auth::Credentials;
 use crate::{Event, NoProgress, Progress, Reference, RemoteError, Repository, Result, Trouble};
@@ -147,6 +147,18 @@ impl Client {
             Err(e) if matches!(e.trouble, Trouble::NotFound) => Ok(None),
             digest => Ok(Some(digest?)),
         }
+    }
+
+    /// Fetches a blob of a repository into the store.
+    pub(crate) async fn fetch_blob(
+        &self,
+        images: &crate::Images,
+        repository: &Repository,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<()> {
+        let session = self.session(repository, Access::Pull).await?;
+        session.download(images.store(), &crate::Descriptor::new("application/octet-stream", *digest, size)).await
     }
 
     /// The tags of a repository in its registry, sorted.

@@ -9,6 +9,7 @@ use super::{Access, Client, Session};
 use crate::adopt::{self, Step};
 use crate::image::ConfigFile;
 use crate::media::{self, Document, Index, Manifest};
+use crate::remote::Remote;
 use crate::{Error, Event, Images, Platform, Reference, Result, origin};
 
 /// A config is read into memory: some kilobytes, never this much.
@@ -39,6 +40,48 @@ impl Client {
         let Chosen { manifest, digest, index } = session.choose(images, reference, platform).await?;
         let image = session.image(images, &manifest, digest).await?;
         Ok(Pulled { image, manifest: digest, index })
+    }
+
+    /// As [`Client::pull`], without the layers: what is in them is known from tiers, and they are fetched when somebody needs them. None when a layer of
+    /// the image is not known.
+    ///
+    /// # Errors
+    /// As [`Client::pull`].
+    pub async fn pull_known(
+        &self,
+        images: &Images,
+        remote: &Remote,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<Pulled>> {
+        let session = self.session(reference.repository(), Access::Pull).await?;
+        let Chosen { manifest, digest, index } = session.choose(images, reference, platform).await?;
+        adopt::check_types(&manifest, digest)?;
+        let config = session.config(images, &manifest, digest).await?;
+        let config = ConfigFile::parse(&config, manifest.config.digest)?;
+        adopt::check_layers(&manifest, digest, &config)?;
+        let store = images.store();
+        let (mut layers, mut nothing) = (Vec::new(), Vec::new());
+        for (blob, chain) in adopt::blobs_of(&manifest, &config).into_iter().zip(origin::chain(&config.diff_ids)) {
+            match origin::unpacked_anywhere(store, [&blob.diff_id, &chain])? {
+                Some(origin::Unpacked::Layer(id)) if remote.knows(&id)? => layers.push((id, blob)),
+                Some(origin::Unpacked::Nothing) => {
+                    nothing.push(true);
+                    continue;
+                }
+                _ => return Ok(None),
+            }
+            nothing.push(false);
+        }
+        for (id, blob) in &layers {
+            remote.note_base_layer(id, blob)?;
+            origin::set_layer(store, id, blob)?;
+            store.set_name(super::push::SOURCES, &blob.digest.hex(), &reference.repository().to_string())?;
+        }
+        let ids: Vec<_> = layers.iter().map(|(id, _)| *id).collect();
+        remote.note_base(&reference.repository().with_digest(digest), platform, &ids);
+        let image = adopt::record(images, config, ids, &nothing, Some(manifest.config.digest), Some(digest))?;
+        Ok(Some(Pulled { image, manifest: digest, index }))
     }
 
     /// The configuration of an image as its registry has it, in JSON; no layer is fetched.

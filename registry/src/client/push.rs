@@ -9,6 +9,7 @@ use super::fault::Fault;
 use super::session::digest_of;
 use super::{Access, Client, Session};
 use crate::media::Document;
+use crate::remote::Remote;
 use crate::tag::is_made_once;
 use crate::{Descriptor, Error, Images, Reference, Repository, Result, Trouble};
 
@@ -47,6 +48,20 @@ impl Client {
     /// # Errors
     /// [`Error::TagExists`], [`Error::NotWhole`], or the registry cannot be reached or refuses.
     pub async fn push(&self, images: &Images, manifest: &Digest, reference: &Reference) -> Result<Pushed> {
+        self.push_from(images, None, manifest, reference).await
+    }
+
+    /// As [`Client::push`]; blobs that are not in the store but in a tier are mounted from there, or fetched when the registry has them nowhere.
+    ///
+    /// # Errors
+    /// As [`Client::push`].
+    pub async fn push_from(
+        &self,
+        images: &Images,
+        remote: Option<&Remote>,
+        manifest: &Digest,
+        reference: &Reference,
+    ) -> Result<Pushed> {
         let repository = reference.repository();
         let bad = |tag: &str| Error::BadTag { repository: Box::new(repository.clone()), tag: tag.to_owned() };
         let target = match reference.tag() {
@@ -54,7 +69,10 @@ impl Client {
             None if reference.digest() == Some(*manifest) => reference.clone(),
             None => return Err(bad("")),
         };
-        images.check_whole(manifest, false)?;
+        match remote {
+            Some(_) => crate::whole::check_anywhere(images.store(), manifest)?,
+            None => images.check_whole(manifest, false)?,
+        };
         let is_made_once = target.tag().is_some_and(is_made_once);
         if is_made_once && let Some(existing) = self.resolve(&target).await? {
             return match existing == *manifest {
@@ -64,7 +82,13 @@ impl Client {
         }
         let session = self.session(repository, Access::Push).await?;
         let mut pushed = Pushed { digest: *manifest, sent: 0, present: 0, unchanged: false };
-        let top = session.parts_of(images, manifest, &mut pushed).await?;
+        let top = match remote {
+            // What has the manifest has its blobs. Who has these himself makes sure.
+            Some(_) if images.check_whole(manifest, false).is_err() && session.has_manifest(manifest).await => {
+                session.outgoing(images, manifest)?
+            }
+            remote => session.parts_of(images, remote, manifest, &mut pushed).await?,
+        };
         if is_made_once {
             session.claim(&target, &top).await?;
             return Ok(pushed);
@@ -87,20 +111,32 @@ impl Client {
         images.check_whole(manifest, false)?;
         let session = self.session(repository, Access::Push).await?;
         let mut pushed = Pushed { digest: *manifest, sent: 0, present: 0, unchanged: false };
-        let top = session.parts_of(images, manifest, &mut pushed).await?;
+        let top = session.parts_of(images, None, manifest, &mut pushed).await?;
         session.place(&repository.with_digest(*manifest), &top).await?;
         Ok(pushed)
     }
 }
 
 impl Session {
+    /// Whether the repository has a manifest by its digest. One that does not answer has not.
+    async fn has_manifest(&self, manifest: &Digest) -> bool {
+        self.digest(&self.repository.with_digest(*manifest)).await.is_ok_and(|there| there == *manifest)
+    }
+
+    fn outgoing(&self, images: &Images, manifest: &Digest) -> Result<Outgoing> {
+        let bytes = images.store().blobs().read(manifest)?;
+        Ok(Outgoing { digest: *manifest, document: Document::parse(&bytes, *manifest)?, bytes })
+    }
+
     /// Sends everything that a manifest names: blobs, and of an index all its manifests, by digest. The manifest itself is not sent.
-    pub(super) async fn parts_of(&self, images: &Images, manifest: &Digest, pushed: &mut Pushed) -> Result<Outgoing> {
-        let blobs = images.store().blobs();
-        let read = |digest: &Digest| -> Result<Outgoing> {
-            let bytes = blobs.read(digest)?;
-            Ok(Outgoing { digest: *digest, document: Document::parse(&bytes, *digest)?, bytes })
-        };
+    pub(super) async fn parts_of(
+        &self,
+        images: &Images,
+        remote: Option<&Remote>,
+        manifest: &Digest,
+        pushed: &mut Pushed,
+    ) -> Result<Outgoing> {
+        let read = |digest: &Digest| self.outgoing(images, digest);
         let top = read(manifest)?;
         // Parents before children, then back to front: a registry may refuse an index whose manifests it does not have.
         let mut children: Vec<Outgoing> = Vec::new();
@@ -116,14 +152,20 @@ impl Session {
             at += 1;
         }
         for child in children.iter().rev() {
-            self.blobs(images, &child.document, pushed).await?;
+            self.blobs(images, remote, &child.document, pushed).await?;
             self.place(&self.repository.with_digest(child.digest), child).await?;
         }
-        self.blobs(images, &top.document, pushed).await?;
+        self.blobs(images, remote, &top.document, pushed).await?;
         Ok(top)
     }
 
-    async fn blobs(&self, images: &Images, document: &Document, pushed: &mut Pushed) -> Result<()> {
+    async fn blobs(
+        &self,
+        images: &Images,
+        remote: Option<&Remote>,
+        document: &Document,
+        pushed: &mut Pushed,
+    ) -> Result<()> {
         let Document::Manifest(manifest) = document else { return Ok(()) };
         let mut all: Vec<Descriptor> = manifest.layers.iter().chain([&manifest.config]).cloned().collect();
         all.sort_by_key(|d| d.digest);
@@ -135,7 +177,16 @@ impl Session {
             .map(|blob| async move {
                 let source = store.name(SOURCES, &blob.digest.hex())?.and_then(|s| s.parse::<Repository>().ok());
                 let source = source.filter(|s| s.registry() == self.repository.registry() && *s != self.repository);
-                let sent = self.upload(store, &blob, source.as_ref().map(Repository::path)).await?;
+                let source = source.as_ref().map(Repository::path);
+                if let Some(remote) = remote
+                    && store.blobs().size(&blob.digest)?.is_none()
+                {
+                    if self.has_or_mounts(&blob, source).await? {
+                        return Ok((0, blob.size));
+                    }
+                    remote.blob(&blob.digest, blob.size).await?;
+                }
+                let sent = self.upload(store, &blob, source).await?;
                 store.set_name(SOURCES, &blob.digest.hex(), &self.repository.to_string())?;
                 Ok::<_, Error>((sent, blob.size))
             })

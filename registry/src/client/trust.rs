@@ -1,20 +1,14 @@
 //! Whose certificates are trusted, and which way leads to a registry.
 
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 use std::time::Duration;
 
 use reqwest::{Certificate, Identity};
 
+use shiplap_cache::install_tls;
+
 use super::ClientOptions;
 use crate::{Repository, Trouble};
-
-/// Says which implementation of TLS this process uses; reqwest is built without one of its own. Harmless the second time.
-pub fn install_tls() {
-    static PROVIDER: Once = Once::new();
-    // That somebody installed one before us is as good.
-    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-}
 
 /// A way to a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

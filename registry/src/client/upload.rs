@@ -76,6 +76,21 @@ impl Session {
         }
     }
 
+    /// Whether the repository has a blob, or has it now because the registry could mount it from another of its repositories. Nothing is sent.
+    pub(super) async fn has_or_mounts(&self, blob: &Descriptor, source: Option<&str>) -> Result<bool> {
+        let what = format!("push blob {} to {}", blob.digest, self.repository.familiar());
+        if self.attempt(&what, || self.has_blob(&blob.digest)).await? {
+            self.options.progress.event(Event::Present { blob: blob.digest, total: blob.size, up: true });
+            return Ok(true);
+        }
+        let Some(source) = source else { return Ok(false) };
+        let Ok(mut mount) = self.url("blobs/uploads/") else { return Ok(false) };
+        mount.query_pairs_mut().append_pair("mount", &blob.digest.to_string()).append_pair("from", source);
+        // An upload that it opens instead is left to time out.
+        let answer = self.send_with(source, Method::POST, &mount).await;
+        Ok(answer.is_ok_and(|answer| answer.status() == 201))
+    }
+
     /// Sends a blob unless it is there. `source` is another repository of the registry that has it, to be mounted from (distribution-spec,
     /// *Mounting a blob from another repository*). Returns the bytes that were sent.
     pub(super) async fn upload(&self, store: &Store, blob: &Descriptor, source: Option<&str>) -> Result<u64> {

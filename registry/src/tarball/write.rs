@@ -3,10 +3,12 @@
 //! POSIX ustar headers; what does not fit goes into PAX records, sorted by key (`pax(1)`, *pax Extended Header*). Owners are numbers only.
 
 use std::io::{self, Read, Write};
+use std::path::Path;
 
 use tar::{EntryType, Header};
 
 use super::read::{Head, Kind};
+use crate::error::At;
 
 const BLOCK: u64 = 512;
 /// The largest number in twelve and in eight octal digits with a terminator.
@@ -30,6 +32,34 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// `out` or `contents` fails; `contents` ends too early (`UnexpectedEof`).
     pub fn entry(&mut self, head: &Head, contents: impl Read) -> io::Result<()> {
+        self.begin(head)?;
+        let copied = io::copy(&mut contents.take(head.size), &mut self.out)?;
+        if copied != head.size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.pad(copied)
+    }
+
+    /// Writes an entry whose contents `fill` writes: exactly `head.size` bytes.
+    ///
+    /// # Errors
+    /// `out` or `fill` fails; `fill` writes fewer bytes (`UnexpectedEof`) or more (`InvalidData`).
+    pub(crate) fn filled(
+        &mut self,
+        head: &Head,
+        fill: impl FnOnce(&mut dyn Write) -> crate::Result<()>,
+    ) -> crate::Result<()> {
+        let to = Path::new("the archive");
+        self.begin(head).at("write", to)?;
+        let mut out = Exact { out: &mut self.out, left: head.size };
+        fill(&mut out)?;
+        if out.left != 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof)).at("write", to);
+        }
+        self.pad(head.size).at("write", to)
+    }
+
+    fn begin(&mut self, head: &Head) -> io::Result<()> {
         let records = records(head);
         if !records.is_empty() {
             // The name of the extension entry matters to nobody; a constant one keeps it short and the same.
@@ -41,12 +71,7 @@ impl<W: Write> Writer<W> {
             self.out.write_all(&records)?;
             self.pad(records.len() as u64)?;
         }
-        self.out.write_all(main_header(head)?.as_bytes())?;
-        let copied = io::copy(&mut contents.take(head.size), &mut self.out)?;
-        if copied != head.size {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.pad(copied)
+        self.out.write_all(main_header(head)?.as_bytes())
     }
 
     fn pad(&mut self, size: u64) -> io::Result<()> {
@@ -61,6 +86,27 @@ impl<W: Write> Writer<W> {
     pub fn finish(mut self) -> io::Result<W> {
         self.out.write_all(&[0; 2 * BLOCK as usize])?;
         Ok(self.out)
+    }
+}
+
+/// Takes no more bytes than were announced.
+struct Exact<'a, W> {
+    out: &'a mut W,
+    left: u64,
+}
+
+impl<W: Write> Write for Exact<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() as u64 > self.left {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "more bytes than were announced"));
+        }
+        let written = self.out.write(bytes)?;
+        self.left -= written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 
@@ -203,5 +249,20 @@ mod tests {
     fn contents_that_end_too_early_are_an_error() {
         let head = Head { path: b"f".into(), size: 4, ..Head::default() };
         assert!(Writer::new(Vec::new()).entry(&head, &b"abc"[..]).is_err());
+    }
+
+    #[test]
+    fn contents_that_are_written_must_be_as_many_as_announced() {
+        let head = Head { path: b"f".into(), size: 3, ..Head::default() };
+        let filled = |bytes: &'static [u8]| {
+            let mut writer = Writer::new(Vec::new());
+            writer.filled(&head, |out| out.write_all(bytes).at("write", Path::new("f")))?;
+            writer.finish().at("write", Path::new("f"))
+        };
+        let mut read = Writer::new(Vec::new());
+        read.entry(&head, &b"abc"[..]).unwrap();
+        assert_eq!(filled(b"abc").unwrap(), read.finish().unwrap());
+        assert!(filled(b"ab").is_err());
+        assert!(filled(b"abcd").is_err());
     }
 }

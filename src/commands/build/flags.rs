@@ -13,10 +13,13 @@ use super::packing::SOURCE_DATE_EPOCH;
 use super::{secrets, steps};
 use crate::docker_config;
 use crate::failure::{Failure, Kind, Result};
+use crate::tiers::CacheFlags;
 
 /// What the build takes from the command line.
 #[derive(Debug, clap::Args)]
 pub struct Flags {
+    #[command(flatten)]
+    pub cache: CacheFlags,
     /// The Dockerfile, a file or a URL [default: DIR/Dockerfile]; `-` reads it from standard input
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
@@ -65,6 +68,9 @@ pub struct Flags {
     /// Ask registries for base images that are in the store
     #[arg(long)]
     pub pull: bool,
+    /// Where base images come from that are named without a digest
+    #[arg(long, value_enum, default_value_t, value_name = "PLACE")]
+    pub base_from: BaseFrom,
     /// Do not watch what RUN steps read: a step runs again when anything below it changed
     #[arg(long)]
     pub no_trace: bool,
@@ -78,6 +84,16 @@ pub struct Flags {
     /// Say why each step that runs does
     #[arg(long)]
     pub explain: bool,
+}
+
+/// `--base-from`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum BaseFrom {
+    /// The store, else the registry
+    #[default]
+    Registry,
+    /// The container engine where it has an image of the name, else as without this flag
+    Engine,
 }
 
 /// `--network`.

@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 use shiplap_builder::build::Built;
 use shiplap_builder::dockerfile::BuildOptions;
 use shiplap_registry::archive::export_folder;
-use shiplap_registry::{Images, PackOptions, Packed, Reference};
+use shiplap_registry::engine::{Engine, HandedOver};
+use shiplap_registry::remote::Remote;
+use shiplap_registry::{Compression, Images, PackOptions, Packed, Reference};
 
 use super::annotations::{self, Annotation};
 use super::packing::{CompressionKind, Packing, SOURCE_DATE_EPOCH, pack_options_at};
 use crate::app::App;
-use crate::commands::export;
+use crate::commands::{export, load};
+use crate::engine;
 use crate::failure::{Failure, Kind, Result};
 use crate::supply::{Recipe, Wanted, exchange};
 use spec::{Output, To};
@@ -26,7 +29,7 @@ pub struct OutputFlags {
     /// Push the image under its names
     #[arg(long)]
     pub push: bool,
-    /// Keep the image in the store, under its names: what happens without it too
+    /// Give the image to the container engine, under its names; only the layers that it lacks are moved
     #[arg(long)]
     pub load: bool,
     /// Take the image elsewhere: a folder for its files, `-` for a tar of them, or
@@ -52,13 +55,8 @@ pub struct OutputFlags {
 
 impl OutputFlags {
     /// Says what does not go with an instance, if it was given.
-    pub fn of_directories(&self) -> [(&'static str, bool); 4] {
-        [
-            ("--push", self.push),
-            ("--load", self.load),
-            ("--output", !self.output.is_empty()),
-            ("--annotation", !self.annotation.is_empty()),
-        ]
+    pub fn of_directories(&self) -> [(&'static str, bool); 3] {
+        [("--push", self.push), ("--output", !self.output.is_empty()), ("--annotation", !self.annotation.is_empty())]
     }
 
     /// The flag that can be about one image only, if one was given.
@@ -78,6 +76,8 @@ pub struct Outputs {
     metadata: Option<PathBuf>,
     /// What is attached to it.
     wanted: Wanted,
+    /// The engine that it goes into.
+    engine: Option<Engine>,
 }
 
 impl Outputs {
@@ -92,7 +92,11 @@ impl Outputs {
                 None => given.push(Output::plain(To::Registry { by_digest: false })),
             }
         }
-        if given.is_empty() || flags.load {
+        if flags.load && !given.iter().any(|output| output.to == To::Engine) {
+            given.push(Output::plain(To::Engine));
+        }
+        // What goes into an engine stays here too, for the next time.
+        if given.is_empty() || given.iter().any(|output| output.to == To::Engine) {
             given.push(Output::plain(To::Store));
         }
         check_places(app, &given)?;
@@ -131,6 +135,7 @@ impl Outputs {
             pushed: names,
             metadata: flags.metadata_file.clone(),
             wanted: Wanted::default(),
+            engine: None,
         };
         outputs.remark(app, flags);
         Ok(outputs)
@@ -149,6 +154,15 @@ impl Outputs {
         Self { wanted: if keeps { wanted.clone() } else { Wanted::default() }, ..self }
     }
 
+    /// With the engine, where the image goes into one: whether it answers is found out before a long build, not after it.
+    pub async fn reach(self, app: &App) -> Result<Self> {
+        let engine = match self.all.iter().any(|(output, _)| output.to == To::Engine) {
+            true => Some(engine::connect(app).await?),
+            false => None,
+        };
+        Ok(Self { engine, ..self })
+    }
+
     /// Attaches what is wanted to a packed image, in the name of each repository that it is in.
     fn attach(&self, images: &Images, built: &Built, recipe: &Recipe, packed: &Packed) -> Result<()> {
         for name in &self.pushed {
@@ -161,12 +175,6 @@ impl Outputs {
     fn remark(&self, app: &App, flags: &OutputFlags) {
         if flags.quiet {
             return;
-        }
-        if flags.load {
-            app.note(
-                "--load: the image stays in shiplap's own store; \
-                 `shiplap export NAME - --format docker-archive | docker load` gives it to a Docker engine",
-            );
         }
         let packs = self.metadata.is_some() || self.all.iter().any(|(output, _)| output.packs());
         let noted = self.all.iter().any(|(_, packing)| !packing.annotations.is_empty());
@@ -185,14 +193,38 @@ impl Outputs {
         }
     }
 
+    /// Whether the image's layers must be here: for all but pushing, and keeping it for later.
+    pub fn need_layers(&self) -> bool {
+        let packed = |output: &Output| match output.to {
+            To::Cache => false,
+            To::Store => self.metadata.is_some(),
+            To::Registry { .. } => output.force_compression,
+            To::Engine | To::Files(_) | To::File(..) => true,
+        };
+        let noted = |packing: &Packing| {
+            let PackOptions { compression, clamp, .. } = packing.options;
+            !packing.annotations.is_empty() || clamp.is_some() || compression != Compression::default()
+        };
+        self.wanted.anything() || self.all.iter().any(|(output, packing)| packed(output) || noted(packing))
+    }
+
     /// Whether one of them takes standard output.
     pub fn use_stdout(&self) -> bool {
         self.all.iter().any(|(output, _)| output.is_stdout())
     }
 
-    /// Takes the image where it is to go.
-    pub async fn write(&self, app: &App, images: &Images, built: &Built, recipe: &Recipe) -> Result<()> {
-        let mut last = None;
+    /// Takes the image where it is to go. Says what an engine was given, where one was.
+    ///
+    /// With a remote, layers need not be here to be pushed.
+    pub async fn write(
+        &self,
+        app: &App,
+        images: &Images,
+        remote: Option<&Remote>,
+        built: &Built,
+        recipe: &Recipe,
+    ) -> Result<Option<HandedOver>> {
+        let (mut last, mut handed) = (None, None);
         for (output, packing) in &self.all {
             match &output.to {
                 To::Cache => {}
@@ -202,10 +234,17 @@ impl Outputs {
                     last = Some(packed);
                 }
                 To::Store => {}
+                To::Engine => {
+                    if let Some(engine) = &self.engine {
+                        let clamp = packing.options.clamp;
+                        handed = Some(load::hand_over(app, engine, images, &built.image, &self.names, clamp).await?);
+                    }
+                }
                 To::Registry { by_digest } => {
+                    let packing = packing.clone().with_layers_elsewhere(remote.is_some());
                     let packed = packing.pack(app, images, &built.image)?;
                     self.attach(images, built, recipe, &packed)?;
-                    self.push(app, images, &packed, *by_digest).await?;
+                    self.push(app, images, remote, &packed, *by_digest).await?;
                     last = Some(packed);
                 }
                 To::Files(folder) => export_folder(images.store(), &built.image, packing.options.clamp, folder)?,
@@ -215,18 +254,28 @@ impl Outputs {
                 }
             }
         }
-        match &self.metadata {
-            Some(path) => metadata::write(path, last.as_ref(), &self.pushed),
-            None => Ok(()),
+        if let Some(path) = &self.metadata {
+            metadata::write(path, last.as_ref(), &self.pushed)?;
         }
+        Ok(handed)
     }
 
-    async fn push(&self, app: &App, images: &Images, packed: &Packed, by_digest: bool) -> Result<()> {
+    async fn push(
+        &self,
+        app: &App,
+        images: &Images,
+        remote: Option<&Remote>,
+        packed: &Packed,
+        by_digest: bool,
+    ) -> Result<()> {
         let client = app.client();
         let digest = packed.manifest.digest;
         for name in &self.pushed {
             let name = if by_digest { name.repository().with_digest(digest) } else { name.clone() };
-            exchange::push_whole(&client, images, &digest, &name).await?;
+            match remote {
+                Some(_) => drop(client.push_from(images, remote, &digest, &name).await?),
+                None => drop(exchange::push_whole(&client, images, &digest, &name).await?),
+            }
             let tell = |text: &str| app.note(text);
             exchange::push_attached(&client, images, name.repository(), &digest, &tell).await?;
         }

@@ -40,6 +40,13 @@ impl Packing {
         Ok(Self { options, annotations: Annotations::default() })
     }
 
+    /// Layers that only a tier has need not be here.
+    #[must_use]
+    pub fn with_layers_elsewhere(mut self, elsewhere: bool) -> Self {
+        self.options.elsewhere = elsewhere;
+        self
+    }
+
     /// Packs an image.
     pub fn pack(&self, app: &App, images: &Images, image: &Image) -> Result<Packed> {
         let packed = images.pack(image, &self.options, &*app.progress)?;
@@ -67,5 +74,5 @@ pub fn pack_options_at(compression: Option<config::Compression>, epoch: Option<&
             Failure::new(Kind::Usage, format!("SOURCE_DATE_EPOCH is `{text}`, not a number of seconds"))
         })?),
     };
-    Ok(PackOptions { compression, clamp, force: false })
+    Ok(PackOptions { compression, clamp, ..PackOptions::default() })
 }

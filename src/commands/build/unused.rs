@@ -1,7 +1,6 @@
 //! Flags of `docker buildx build` that have nothing to act on here. A command line moves over with them; what somebody may count on is said
 //! in a note.
 
-use super::fields::{fields, words};
 use super::flags::wrong;
 use crate::failure::Result;
 
@@ -9,12 +8,6 @@ use crate::failure::Result;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Options of docker buildx build that have no effect here")]
 pub struct UnusedFlags {
-    /// Where to take cached steps from, NAME or type=TYPE,...: they come from the store
-    #[arg(long, value_name = "SPEC")]
-    cache_from: Vec<String>,
-    /// Where to put cached steps, NAME or type=TYPE,...: they stay in the store
-    #[arg(long, value_name = "SPEC")]
-    cache_to: Vec<String>,
     /// The builder: this program builds itself
     #[arg(long, value_name = "NAME")]
     builder: Option<String>,
@@ -69,13 +62,6 @@ impl UnusedFlags {
     /// One line for each flag that was given and that somebody may count on.
     pub fn notes(&self) -> Result<Vec<String>> {
         let mut notes = Vec::new();
-        let caches = [("--cache-from", &self.cache_from, "come from"), ("--cache-to", &self.cache_to, "stay in")];
-        for (flag, given, what) in caches {
-            let given = given.iter().map(|text| cache(flag, text)).collect::<Result<Vec<_>>>()?;
-            if !given.is_empty() {
-                notes.push(format!("{flag} {}: has no effect, cached steps {what} the store", given.join(" ")));
-            }
-        }
         if let Some(builder) = &self.builder {
             notes.push(format!("--builder {builder}: has no effect, shiplap builds without one"));
         }
@@ -124,13 +110,4 @@ impl HiddenFlags {
         let others = others.iter().filter(|(_, given, _)| *given);
         limits.chain(others.map(|(flag, _, why)| format!("{flag}: has no effect, {why}"))).collect()
     }
-}
-
-/// A cache as buildx reads it (`util/buildflags/cache.go`): a bare name is a registry's.
-fn cache(flag: &str, text: &str) -> Result<String> {
-    let bare = words(flag, text)?.iter().all(|word| !word.contains('='));
-    if !bare && !fields(flag, text)?.iter().any(|(key, kind)| key == "type" && !kind.is_empty()) {
-        return Err(wrong(flag, text, "NAME, or type=TYPE,KEY=VALUE"));
-    }
-    Ok(text.to_owned())
 }

@@ -28,6 +28,8 @@ pub struct Output {
 pub enum To {
     /// It stays where it is, in the store, and has names there.
     Store,
+    /// Into the container engine, under its names.
+    Engine,
     /// It stays in the store, for later builds.
     Cache,
     /// To the registries of its names, or there by its digest alone.
@@ -71,7 +73,7 @@ impl Output {
     /// Whether this makes a manifest.
     pub fn packs(&self) -> bool {
         match &self.to {
-            To::Store | To::Cache | To::Files(_) | To::File(Format::Rootfs, _) => false,
+            To::Store | To::Engine | To::Cache | To::Files(_) | To::File(Format::Rootfs, _) => false,
             To::Registry { .. } | To::File(..) => true,
         }
     }
@@ -153,7 +155,7 @@ impl Attributes<'_> {
         }
         match self.file()? {
             Some(dest) => self.packed(To::File(Format::DockerArchive, dest)),
-            None => self.packed(To::Store),
+            None => self.packed(To::Engine),
         }
     }
 
@@ -244,7 +246,7 @@ mod tests {
             ("type=tar,dest=a.tar", file(Format::Rootfs, "a.tar")),
             ("TYPE=oci,DEST=-", file(Format::OciArchive, "-")),
             ("type=oci,tar=0,dest=out", file(Format::OciLayout, "out")),
-            ("type=docker", To::Store),
+            ("type=docker", To::Engine),
             ("type=docker,compression=uncompressed,dest=-", file(Format::DockerArchive, "-")),
             ("dest=\"a\",type=local", To::Files("\"a\"".into())),
             ("type=local,\"dest=a,b\"", To::Files("a,b".into())),

@@ -1,0 +1,191 @@
+//! What is not here and a tier has: fetched when a step needs it.
+//!
+//! To decide, a build needs indices, and only where a step did not stand on the very same tree before. To run, a step needs the layers below it, and a
+//! copy those that it copies from. Without tiers there is nothing to fetch, and all of this does nothing.
+
+use std::collections::HashSet;
+
+use shiplap_cache::{Asked, Kind, LayerId, Lookup, Observation, PathSet, Stack, StepKey, Tree, TreePath, UsedStep};
+use shiplap_registry::remote::{Gone, Learnt, UsedMount};
+
+use super::copy::Picked;
+use super::error::StepError;
+use super::events::StepId;
+use super::files::{Files, Item};
+use super::key::Keyed;
+use super::run::{self, Mounted};
+use super::stage::Work;
+use super::{Builder, Fetch, Run, explain, lock};
+use crate::plan::Op;
+
+/// What a build was told and made, for the tiers.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    steps: Vec<UsedStep>,
+    names: Vec<(String, String)>,
+    mounts: Vec<UsedMount>,
+}
+
+impl Builder {
+    /// Fetches the indices of layers that are not here.
+    pub(crate) async fn know(&self, layers: &[LayerId]) -> Result<(), StepError> {
+        let Some(remote) = &self.remote else { return Ok(()) };
+        gone(remote.indices(layers).await?)
+    }
+
+    async fn fetch(&self, layers: &[LayerId]) -> Result<(), StepError> {
+        let Some(remote) = &self.remote else { return Ok(()) };
+        gone(remote.layers(layers).await?)
+    }
+}
+
+fn gone(fetched: Result<(), Gone>) -> Result<(), StepError> {
+    fetched.map_err(|Gone(layers)| StepError::Gone(layers))
+}
+
+impl Run {
+    /// [`Store::lookup`](shiplap_cache::Store::lookup), with the indices that it needs.
+    pub(crate) async fn lookup(&self, step: &StepKey, stack: &Stack) -> Result<Option<Lookup>, StepError> {
+        let store = self.builder.store();
+        if self.builder.remote.is_some() {
+            if let Some(found) = store.lookup_exact(step, stack)? {
+                return Ok(Some(found));
+            }
+            if !store.can_compare(step)? {
+                return Ok(None);
+            }
+            self.builder.know(stack.layers()).await?;
+        }
+        Ok(store.lookup(step, stack)?)
+    }
+
+    /// Fetches what a step needs to run, now that its files are known.
+    pub(crate) async fn ready(&self, id: StepId, keyed: &Keyed, work: &Work, stack: &Stack) -> Result<(), StepError> {
+        let Some(remote) = &self.builder.remote else { return Ok(()) };
+        self.builder.know(stack.layers()).await?;
+        match work {
+            Work::Run { mounted } => {
+                let mounted = mounted.as_deref().unwrap_or_default();
+                let mut layers = stack.layers().to_vec();
+                for files in mounted {
+                    if let Mounted::Files(files, _) = files {
+                        layers.extend(files.layers());
+                    }
+                }
+                let Op::Run(op) = &self.step(id).op else { return Ok(()) };
+                let mounts = run::cache_mounts(op, mounted);
+                // Both take their time with the network.
+                let restore = async {
+                    for mount in &mounts {
+                        remote.restore(mount).await?;
+                    }
+                    Ok::<_, StepError>(())
+                };
+                let (fetched, restored) = tokio::join!(self.builder.fetch(&layers), restore);
+                fetched.and(restored)?;
+                lock(&self.notes).mounts.extend(mounts);
+                Ok(())
+            }
+            Work::Copy { picked, .. } => {
+                let mut layers: HashSet<LayerId> = HashSet::new();
+                for picked in picked.iter().flatten() {
+                    if let Picked::Tree { items, files, .. } | Picked::Parts { items, files } = picked {
+                        layers.extend(holders(files, items));
+                    }
+                }
+                self.owners_known(work, stack).await?;
+                self.builder.fetch(&layers.into_iter().collect::<Vec<_>>()).await?;
+                // The times of what did not change are those of the layer that the step made before.
+                if let Some(before) = explain::last_result(self, id, keyed)?.and_then(|last| last.layer) {
+                    let _ = self.builder.know(&[before]).await;
+                }
+                Ok(())
+            }
+            Work::Folder { .. } => self.owners_known(work, stack).await,
+        }
+    }
+
+    /// Fetches what a copy needs to be laid out: who the owners are that it names.
+    pub(crate) async fn owners_known(&self, work: &Work, stack: &Stack) -> Result<(), StepError> {
+        let names = match work {
+            Work::Run { .. } => false,
+            Work::Copy { to, .. } => to.chown.is_some(),
+            Work::Folder { user, .. } => user.is_some(),
+        };
+        if !names || self.builder.remote.is_none() {
+            return Ok(());
+        }
+        self.builder.fetch(&self.owners(stack)?).await
+    }
+
+    /// The layers that name users and groups.
+    fn owners(&self, stack: &Stack) -> Result<Vec<LayerId>, StepError> {
+        let tree = self.builder.store().tree(stack.layers())?;
+        let holder = |file: &str| {
+            let found = tree.resolve(&TreePath::new(file).ok()?, true).found?;
+            Some(tree.layers()[found.layer].id())
+        };
+        Ok(["etc/passwd", "etc/group"].into_iter().filter_map(holder).collect())
+    }
+
+    /// Notes a step's result, for the tiers.
+    pub(crate) fn used(&self, id: StepId, step: UsedStep) {
+        let mut notes = lock(&self.notes);
+        notes.steps.push(step);
+        notes.names.extend(explain::place_for_others(self, id));
+    }
+
+    /// What this build has to tell tiers.
+    pub(crate) fn learnt(&self, image: &[LayerId]) -> Learnt {
+        let notes = std::mem::take(&mut *lock(&self.notes));
+        let Notes { steps, mut names, mut mounts } = notes;
+        names.extend(self.sources.memos());
+        mounts.sort_by(|a, b| a.label.cmp(&b.label));
+        mounts.dedup();
+        let bases = self.sources.images.values().cloned().collect();
+        Learnt { steps, names, image: image.to_vec(), bases, mounts }
+    }
+}
+
+/// The layers that files are in.
+fn holders(files: &Files, items: &[Item]) -> HashSet<LayerId> {
+    let layers: Vec<_> = files.roots().zip(files.layers()).collect();
+    let holder = |item: &Item| layers.iter().find(|(root, _)| item.at.starts_with(root)).map(|(_, layer)| *layer);
+    items.iter().filter(|item| !item.entry.is_dir()).filter_map(holder).collect()
+}
+
+/// What must come before a step can run on this tree. None when nothing must.
+///
+/// All layers below it come, for a program may open any file of them. What it read the last time is what would do if files were fetched one by one.
+pub(crate) fn cost(run: &Run, keyed: &Keyed, stack: &Stack) -> Result<Option<Fetch>, StepError> {
+    let Some(remote) = &run.builder.remote else { return Ok(None) };
+    let store = run.builder.store();
+    // A layer that a step before it would make is not fetched.
+    let can_come = |layer: &LayerId| !store.layer_places(layer).unwrap_or_default().is_empty();
+    let missing: HashSet<LayerId> = remote.missing(stack.layers())?.into_iter().filter(can_come).collect();
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let mut bytes = 0;
+    for layer in &missing {
+        bytes += remote.cost(layer)?;
+    }
+    let tree = store.tree(stack.layers())?;
+    let last = store.path_sets(&keyed.key)?.into_iter().find(|set| !set.is_whole_parent());
+    Ok(Some(Fetch { layers: missing.len(), bytes, read: last.map(|set| read_of(&set, &tree, &missing)) }))
+}
+
+/// Bytes of the files that a step reads in these layers.
+fn read_of(set: &PathSet, tree: &Tree, layers: &HashSet<LayerId>) -> u64 {
+    let size = |observation: Observation| {
+        let found = tree.find(&observation.path).filter(|_| observation.asked == Asked::Content)?;
+        if !layers.contains(&tree.layers()[found.layer].id()) {
+            return None;
+        }
+        match tree.entry(found).kind {
+            Kind::File { size, .. } => Some(size),
+            _ => None,
+        }
+    };
+    set.observations().into_iter().filter_map(size).sum()
+}

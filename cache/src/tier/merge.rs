@@ -1,0 +1,190 @@
+//! Several segments become one, and what nobody used for long stays behind.
+
+use std::collections::{HashMap, HashSet};
+
+use super::SegmentName;
+use super::segment::{Blob, Exact, Files, Known, Layer, Mount, Run, Segment};
+use crate::steps::layer_of;
+
+/// What may stay in a tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// What was last used before this day goes.
+    pub since: u32,
+    /// Bytes of all blobs; above it, what was used longest ago goes first.
+    pub most: Option<u64>,
+}
+
+/// Puts segments together. Of what they say of the same thing, the newest counts, and of two results the older one: it is the one that others go on with.
+pub fn merge(mut segments: Vec<(SegmentName, Segment)>, retention: Retention) -> Segment {
+    segments.sort_by_key(|(name, _)| *name);
+    let mut all = All::default();
+    for (name, segment) in &segments {
+        all.take(name, segment);
+    }
+    all.into_segment(retention)
+}
+
+/// A step key and a tree.
+type OnTree = ([u8; 32], [u8; 32]);
+
+#[derive(Default)]
+struct All<'a> {
+    replaces: Vec<super::segment::Name>,
+    runs: HashMap<[u8; 32], (&'a Run, &'a [u8], &'a str, u32)>,
+    exact: HashMap<OnTree, (&'a str, u32)>,
+    layers: HashMap<[u8; 32], Layer>,
+    names: HashMap<(&'a str, &'a str), &'a Known>,
+    mounts: HashMap<[u8; 32], &'a Mount>,
+}
+
+impl<'a> All<'a> {
+    fn take(&mut self, name: &SegmentName, segment: &'a Segment) {
+        self.replaces.push(name.into());
+        for run in &segment.runs {
+            let (set, result) = (&segment.sets[run.set as usize], &segment.results[run.result as usize]);
+            let kept = self.runs.entry(run.input).or_insert((run, set, result, run.day));
+            kept.3 = kept.3.max(run.day);
+        }
+        for exact in &segment.exact {
+            let result = &segment.results[exact.result as usize];
+            let kept = self.exact.entry((exact.step, exact.parent)).or_insert((result, exact.day));
+            kept.1 = kept.1.max(exact.day);
+        }
+        for layer in &segment.layers {
+            let kept = self.layers.entry(layer.id).or_insert_with(|| layer.clone());
+            let day = kept.day.max(layer.day);
+            let files: Option<Files> = layer.files.clone().or_else(|| kept.files.take());
+            *kept = Layer { files, day, ..layer.clone() };
+        }
+        for known in &segment.names {
+            self.names.insert((&known.space, &known.name), known);
+        }
+        for mount in &segment.mounts {
+            let kept = self.mounts.entry(mount.key).or_insert(mount);
+            if mount.time > kept.time {
+                *kept = mount;
+            }
+        }
+    }
+
+    fn into_segment(self, retention: Retention) -> Segment {
+        let mut mounts: Vec<Mount> = self.mounts.into_values().cloned().collect();
+        mounts.retain(|mount| mount.time / 86_400 >= i64::from(retention.since));
+        mounts.sort_by_key(|mount| mount.key);
+        let mut layers: Vec<Layer> = self.layers.into_values().filter(|layer| layer.day >= retention.since).collect();
+        layers.sort_by_key(|layer| (std::cmp::Reverse(layer.day), layer.id));
+        let mut counted: HashSet<Blob> = HashSet::new();
+        let mut size: u64 = 0;
+        let mut count = |blobs: &mut dyn Iterator<Item = Blob>| {
+            blobs.filter(|blob| counted.insert(*blob)).for_each(|(_, bytes)| size += bytes);
+            retention.most.is_none_or(|most| size <= most)
+        };
+        mounts.retain(|mount| count(&mut mount.parts.iter().copied()));
+        layers.retain(|layer| count(&mut layer.files.iter().map(|files| files.blob).chain([layer.index])));
+        layers.sort_by_key(|layer| layer.id);
+
+        let with_files: HashSet<[u8; 32]> =
+            layers.iter().filter(|layer| layer.files.is_some()).map(|layer| layer.id).collect();
+        let is_whole = |result: &str| layer_of(result).is_none_or(|layer| with_files.contains(layer.as_bytes()));
+        let mut merged = Segment { replaces: self.replaces, layers, mounts, ..Segment::default() };
+        let (mut sets, mut results) = (HashMap::new(), HashMap::new());
+
+        let mut runs: Vec<_> =
+            self.runs.into_values().filter(|run| run.3 >= retention.since && is_whole(run.2)).collect();
+        runs.sort_by_key(|run| run.0.input);
+        for (run, set, result, day) in runs {
+            let set = *sets.entry(set).or_insert_with(|| add(&mut merged.sets, set.to_vec()));
+            let result = *results.entry(result).or_insert_with(|| add(&mut merged.results, result.to_owned()));
+            merged.runs.push(Run { set, result, day, ..run.clone() });
+        }
+        let mut exact: Vec<_> =
+            self.exact.into_iter().filter(|(_, (result, day))| *day >= retention.since && is_whole(result)).collect();
+        exact.sort_by_key(|(key, _)| *key);
+        for ((step, parent), (result, day)) in exact {
+            let result = *results.entry(result).or_insert_with(|| add(&mut merged.results, result.to_owned()));
+            merged.exact.push(Exact { step, parent, result, day });
+        }
+        let mut names: Vec<Known> =
+            self.names.into_values().filter(|known| known.day >= retention.since).cloned().collect();
+        names.sort_by(|a, b| (&a.space, &a.name).cmp(&(&b.space, &b.name)));
+        merged.names = names;
+        merged.replaces.sort_unstable();
+        merged
+    }
+}
+
+fn add<T>(list: &mut Vec<T>, value: T) -> u32 {
+    list.push(value);
+    (list.len() - 1) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Digest, LayerId, StepResult};
+
+    fn layer(n: u8, size: u64, day: u32) -> Layer {
+        let files = Files { media_type: "m".into(), diff_id: [n; 32], blob: ([n; 32], size) };
+        Layer { id: [n; 32], index: ([n + 100; 32], 1), files: Some(files), day }
+    }
+
+    /// A step that made layer `n` and was used that day.
+    fn segment(n: u8, size: u64, day: u32) -> Segment {
+        let result = StepResult { layer: Some(LayerId::from_bytes([n; 32])), ..StepResult::default() };
+        Segment {
+            sets: vec![vec![n]],
+            results: vec![serde_json::to_string(&result).unwrap()],
+            runs: vec![Run { input: [n; 32], step: [n; 32], set: 0, parent: vec![], result: 0, day }],
+            exact: vec![Exact { step: [n; 32], parent: [9; 32], result: 0, day }],
+            layers: vec![layer(n, size, day)],
+            ..Segment::default()
+        }
+    }
+
+    fn name(n: u8) -> SegmentName {
+        SegmentName { time: n.into(), digest: Digest::of(&[n]) }
+    }
+
+    fn merged(segments: &[(u8, Segment)], retention: Retention) -> Segment {
+        merge(segments.iter().map(|(n, segment)| (name(*n), segment.clone())).collect(), retention)
+    }
+
+    const ALL: Retention = Retention { since: 0, most: None };
+
+    #[test]
+    fn all_is_there_once_and_says_what_it_stands_for() {
+        let both = merged(&[(1, segment(1, 10, 5)), (2, segment(2, 20, 6)), (3, segment(1, 10, 8))], ALL);
+        assert_eq!((both.runs.len(), both.exact.len(), both.layers.len()), (2, 2, 2));
+        assert_eq!((both.sets.len(), both.results.len(), both.replaces.len()), (2, 2, 3));
+        let day = |n: u8| both.runs.iter().find(|run| run.input == [n; 32]).unwrap().day;
+        assert_eq!((day(1), day(2)), (8, 6));
+        // The order in which they come makes no difference.
+        assert_eq!(both, merged(&[(3, segment(1, 10, 8)), (2, segment(2, 20, 6)), (1, segment(1, 10, 5))], ALL));
+        assert!(Segment::decode(&both.encode().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn what_nobody_used_since_goes() {
+        let kept = merged(&[(1, segment(1, 10, 5)), (2, segment(2, 20, 6))], Retention { since: 6, most: None });
+        assert_eq!((kept.runs.len(), kept.exact.len(), kept.layers.len()), (1, 1, 1));
+        assert_eq!(kept.layers[0].id, [2; 32]);
+    }
+
+    #[test]
+    fn what_was_used_longest_ago_goes_until_the_rest_fits_and_its_results_with_it() {
+        let retention = Retention { since: 0, most: Some(25) };
+        let kept = merged(&[(1, segment(1, 10, 5)), (2, segment(2, 20, 6)), (3, segment(3, 2, 4))], retention);
+        assert_eq!(kept.layers.iter().map(|layer| layer.id[0]).collect::<Vec<_>>(), [2]);
+        assert_eq!((kept.runs.len(), kept.exact.len(), kept.results.len()), (1, 1, 1));
+    }
+
+    #[test]
+    fn an_index_alone_does_not_take_files_away() {
+        let mut bare = segment(1, 10, 7);
+        bare.layers[0].files = None;
+        let both = merged(&[(1, segment(1, 10, 5)), (2, bare)], ALL);
+        assert!(both.layers[0].files.is_some());
+        assert_eq!(both.layers[0].day, 7);
+    }
+}

@@ -1,0 +1,277 @@
+//! Telling tiers what a build learnt.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
+use futures::{StreamExt, TryStreamExt};
+use shiplap_cache::tier::merge::{Retention, merge};
+use shiplap_cache::tier::segment::{INDEX, Layer, Segment};
+use shiplap_cache::tier::{Part, SegmentName, TierBlob, TierError, TierResult};
+use shiplap_cache::{Digest, LayerBlob, LayerId, UsedStep, today};
+
+use super::mounts::UsedMount;
+use super::{PARALLEL, Place, Remote, blocking};
+use crate::{Image, NoProgress, PackOptions, Result};
+
+/// From so many segments on, a tier's are put together.
+const MANY: usize = 24;
+
+/// What a build learnt.
+#[derive(Debug, Clone, Default)]
+pub struct Learnt {
+    /// Its steps.
+    pub steps: Vec<UsedStep>,
+    /// Names whose values are true everywhere, as space and name.
+    pub names: Vec<(String, String)>,
+    /// The layers of the final image.
+    pub image: Vec<LayerId>,
+    /// The images that it started from.
+    pub bases: Vec<Image>,
+    /// The cache mounts of steps that ran.
+    pub mounts: Vec<UsedMount>,
+}
+
+/// What a tier was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The tier.
+    pub tier: String,
+    /// Layers that it did not have.
+    pub layers: usize,
+    /// Bytes that were sent.
+    pub bytes: u64,
+}
+
+impl Remote {
+    /// Tells every tier that may be written to what it does not know yet. A tier that fails is warned of.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn publish(&self, learnt: &Learnt) -> Result<Vec<Published>> {
+        self.sync().await?;
+        let mut published = Vec::new();
+        for place in &self.places {
+            let known = place.known.load(Ordering::Acquire);
+            if !place.used.write || !place.works() || !known {
+                continue;
+            }
+            match self.publish_to(place, learnt).await {
+                Ok(Some(done)) => published.push(done),
+                Ok(None) => {}
+                Err(Trouble::Tier(error)) => {
+                    self.failed(place, "be told what this build learnt", &error);
+                    continue;
+                }
+                Err(Trouble::Here(error)) => return Err(error),
+            }
+            if let Err(error) = self.tidy(place).await {
+                self.failed(place, "be tidied", &error);
+            }
+        }
+        Ok(published)
+    }
+
+    async fn publish_to(&self, place: &Place, learnt: &Learnt) -> std::result::Result<Option<Published>, Trouble> {
+        let (tier, store) = (&place.used.tier, self.store());
+        let mut names = learnt.names.clone();
+        names.extend(self.names_of(&learnt.bases)?);
+        let (mut segment, mut lacking) = store.to_tell(tier.name(), &learnt.steps, &names)?;
+        let bases: HashSet<LayerId> = learnt.bases.iter().flat_map(|base| base.layers.iter().copied()).collect();
+        if !place.used.everything {
+            lacking.retain(|layer| learnt.image.contains(layer));
+        }
+        lacking.retain(|layer| !bases.contains(layer));
+        let _ = self.indices(&lacking).await?;
+        let mut sent = 0;
+        let layers: Vec<Option<(Layer, u64)>> = futures::stream::iter(lacking)
+            .map(|layer| async move { self.send_layer(place, &layer).await })
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await?;
+        let count = layers.iter().flatten().count();
+        for (layer, bytes) in layers.into_iter().flatten() {
+            sent += bytes;
+            segment.layers.push(layer);
+        }
+        // What a base image holds must be known where it is not.
+        for layer in bases {
+            let known =
+                store.place_in(tier.name(), &layer)?.is_some_and(|place| place.day >= today().saturating_sub(7));
+            if !known && store.index(&layer).is_ok() {
+                let (index, bytes) = self.send_index(place, &layer).await?;
+                sent += bytes;
+                segment.layers.push(Layer::of(&layer, index, None));
+            }
+        }
+        for mount in &learnt.mounts {
+            if let Some((mount, bytes)) = self.send_mount(place, mount).await? {
+                sent += bytes;
+                segment.mounts.push(mount);
+            }
+        }
+        if segment.is_empty() {
+            return Ok(None);
+        }
+        segment.layers.sort_by_key(|layer| layer.id);
+        let (name, bytes) = self.announce(place, &segment).await?;
+        store.learn(tier.name(), &name, &segment)?;
+        sent += bytes;
+        self.moved.sent.fetch_add(sent, Ordering::Relaxed);
+        place.succeeded();
+        Ok(Some(Published { tier: tier.name().to_owned(), layers: count, bytes: sent }))
+    }
+
+    /// What the tars of base images became here.
+    fn names_of(&self, bases: &[Image]) -> Result<Vec<(String, String)>> {
+        let mut names = Vec::new();
+        for base in bases {
+            for tar in crate::origin::tars(self.store(), &base.id())? {
+                names.push((crate::origin::UNPACKED.to_owned(), tar.hex()));
+            }
+        }
+        Ok(names)
+    }
+
+    /// Packs a layer and sends it with its index. None for one that is nowhere.
+    async fn send_layer(&self, place: &Place, layer: &LayerId) -> std::result::Result<Option<(Layer, u64)>, Trouble> {
+        let Some(files) = self.packed(layer).await? else { return Ok(None) };
+        let part = part(&files);
+        let bytes = place.used.tier.put(self.store(), &part).await?;
+        let (index, index_bytes) = self.send_index(place, layer).await?;
+        Ok(Some((Layer::of(layer, index, Some(&files)), bytes + index_bytes)))
+    }
+
+    /// The blob of a layer, packed now if it never was, or fetched from the tier that has it.
+    async fn packed(&self, layer: &LayerId) -> Result<Option<LayerBlob>> {
+        if self.store().has_layer(layer)? {
+            let (store, layer) = (self.store().clone(), *layer);
+            let packed =
+                blocking(move || crate::pack::pack_layer(&store, &layer, &PackOptions::default(), &NoProgress));
+            return match packed.await {
+                Ok(files) => Ok(Some(files)),
+                // A tar cannot hold everything that a layer can. Then its step runs elsewhere too.
+                Err(error @ (crate::Error::ReservedName { .. } | crate::Error::DamagedLayer { .. })) => {
+                    tracing::warn!(%error, "a layer is not sent to caches");
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            };
+        }
+        for place in self.store().layer_places(layer)? {
+            if let Some(files) = place.files
+                && self.blob(&files.digest, files.size).await?
+            {
+                return Ok(Some(files));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn send_index(&self, place: &Place, layer: &LayerId) -> std::result::Result<(TierBlob, u64), Trouble> {
+        let (store, id) = (self.store().clone(), *layer);
+        let blob =
+            blocking(move || -> Result<TierBlob> {
+                let packed = zstd::bulk::compress(store.index(&id)?.as_bytes(), 9)
+                    .map_err(|source| crate::Error::Io { what: "pack", path: store.home().join("indices"), source })?;
+                let digest = store.blobs().put(&packed)?;
+                Ok(TierBlob { digest, size: packed.len() as u64 })
+            });
+        let blob = blob.await?;
+        let part = Part { blob, media_type: INDEX.to_owned() };
+        let bytes = place.used.tier.put(self.store(), &part).await?;
+        Ok((blob, bytes))
+    }
+
+    /// Writes a segment and makes it visible.
+    async fn announce(&self, place: &Place, segment: &Segment) -> std::result::Result<(SegmentName, u64), Trouble> {
+        let bytes = segment.encode()?;
+        let digest = self.store().blobs().put(&bytes)?;
+        let name = SegmentName { time: shiplap_cache::seconds(), digest };
+        place.used.tier.publish(self.store(), &name, &segment.parts()).await?;
+        Ok((name, bytes.len() as u64))
+    }
+
+    /// Puts the segments of a tier together when there are many, or when it holds more than it may.
+    async fn tidy(&self, place: &Place) -> TierResult<()> {
+        let (tier, used) = (&place.used.tier, &place.used);
+        let names = tier.segments().await?;
+        let size = self.store().tier_size(tier.name())?;
+        if names.len() < MANY && used.most.is_none_or(|most| size <= most) {
+            return Ok(());
+        }
+        let mut read = Vec::new();
+        for name in &names {
+            match self.read_segment(place, name).await {
+                Ok(segment) => read.push((*name, segment)),
+                // Somebody else is tidying.
+                Err(TierError::Missing(_)) => return Ok(()),
+                // What cannot be read is of no use to anybody.
+                Err(TierError::Corrupt { .. }) => read.push((*name, Segment::default())),
+                Err(error) => return Err(error),
+            }
+        }
+        let replaced: HashSet<SegmentName> =
+            read.iter().flat_map(|(_, segment)| segment.replaces.iter().map(SegmentName::from)).collect();
+        let fresh = read.iter().filter(|(name, _)| !replaced.contains(name)).count();
+        if fresh < MANY && used.most.is_none_or(|most| size <= most) {
+            // A registry that deletes nothing still lists those that others stand for.
+            return Ok(());
+        }
+        let retention = Retention { since: today().saturating_sub(used.days), most: used.most };
+        let merged = merge(read, retention);
+        self.announce(place, &merged).await.map_err(Trouble::into_tier)?;
+        // Of those that came meanwhile nothing may go.
+        let mut keep: HashSet<Digest> = merged.parts().iter().map(|part| part.blob.digest).collect();
+        for name in tier.segments().await?.iter().filter(|name| !names.contains(name)) {
+            keep.extend(self.read_segment(place, name).await?.parts().iter().map(|part| part.blob.digest));
+        }
+        match tier.remove(&names, &keep).await {
+            Err(TierError::Unsupported(why)) => {
+                tracing::debug!(tier = tier.name(), why, "segments stay in a registry that deletes nothing");
+                Ok(())
+            }
+            result => result.map(drop),
+        }
+    }
+}
+
+fn part(files: &LayerBlob) -> Part {
+    let blob = TierBlob { digest: files.digest, size: files.size };
+    Part { blob, media_type: files.media_type.clone() }
+}
+
+/// Whose fault it is.
+pub(super) enum Trouble {
+    Tier(TierError),
+    Here(crate::Error),
+}
+
+impl Trouble {
+    fn into_tier(self) -> TierError {
+        match self {
+            Self::Tier(error) => error,
+            Self::Here(error) => TierError::Unreachable(error.to_string()),
+        }
+    }
+}
+
+impl From<TierError> for Trouble {
+    fn from(error: TierError) -> Self {
+        match error {
+            TierError::Here(error) => Self::Here(error.into()),
+            error => Self::Tier(error),
+        }
+    }
+}
+
+impl From<crate::Error> for Trouble {
+    fn from(error: crate::Error) -> Self {
+        Self::Here(error)
+    }
+}
+
+impl From<shiplap_cache::Error> for Trouble {
+    fn from(error: shiplap_cache::Error) -> Self {
+        Self::Here(error.into())
+    }
+}
