@@ -37,7 +37,7 @@ impl Place {
                 &format!("{image}/Dockerfile"),
                 format!("FROM {at}/campus/base:1\nRUN echo {image} >/slow\nCOPY text /text\n"),
             );
-            repo.write(&format!("{image}/text"), "1");
+            repo.write(&format!("{image}/text"), image);
         }
         repo.write("shiplap.toml", toml);
         repo.commit("a site");

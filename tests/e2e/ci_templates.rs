@@ -148,7 +148,9 @@ fn kubernetes_and_argo_know_every_field() {
         assert_eq!(ours["containers"][0][field], argos["containers"][0][field]);
     }
     for container in [&ours["initContainers"][0], &argos["containers"][0]] {
-        shellcheck("sh", container["args"][0].as_str().unwrap());
+        // The shell is told on its command line.
+        assert_eq!(container["command"], json!(["sh", "-euc"]));
+        shellcheck("sh", &format!("set -eu\n{}", container["args"][0].as_str().unwrap()));
     }
 }
 
