@@ -45,7 +45,7 @@ impl Registries {
     }
 
     /// A client for what is of use and not necessary: it does not wait long.
-    pub fn impatient_client(&self, progress: Arc<Progress>) -> Client {
+    pub fn impatient_client(&self, progress: Arc<dyn Progress>) -> Client {
         let (attempts, patience) = (2, Duration::from_secs(10));
         Client::new(ClientOptions { attempts, patience, ..self.options(progress) })
     }
