@@ -12,32 +12,32 @@ use crate::fixture::{Home, client, home};
 use crate::server::Server;
 
 /// Registries of both kinds.
-struct Registries {
+pub struct Registries {
     debian: Server,
     ours: Lab,
 }
 
 impl Registries {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         Self { debian: Server::start(), ours: Lab::start().await }
     }
 
-    fn repositories(&self, path: &str) -> [Repository; 2] {
+    pub fn repositories(&self, path: &str) -> [Repository; 2] {
         [self.debian.repository(path), self.ours.repository(path)]
     }
 }
 
-fn part(home: &Home, bytes: &[u8]) -> Part {
+pub fn part(home: &Home, bytes: &[u8]) -> Part {
     let digest = home.store().blobs().put(bytes).unwrap();
     let blob = TierBlob { digest, size: bytes.len() as u64 };
     Part { blob, media_type: "application/vnd.oci.image.layer.v1.tar+zstd".to_owned() }
 }
 
-fn segment(home: &Home, time: i64, bytes: &[u8]) -> SegmentName {
+pub fn segment(home: &Home, time: i64, bytes: &[u8]) -> SegmentName {
     SegmentName { time, digest: part(home, bytes).blob.digest }
 }
 
-async fn publish(tier: &RegistryTier, home: &Home, name: &SegmentName, parts: &[Part]) {
+pub async fn publish(tier: &RegistryTier, home: &Home, name: &SegmentName, parts: &[Part]) {
     for part in parts {
         tier.put(home.store(), part).await.unwrap();
     }
