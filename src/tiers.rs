@@ -8,6 +8,7 @@ use shiplap_cache::tier::Tier;
 use shiplap_cache::tier::object::{ObjectOptions, ObjectTier};
 use shiplap_manifests::Config;
 use shiplap_manifests::config::{CacheMode, CachePlace, CacheTier, Size};
+use shiplap_registry::RegistryTier;
 use shiplap_registry::remote::{Moved, Published, RemoteWatch, TierUse};
 
 use crate::app::App;
@@ -192,7 +193,8 @@ fn registry(flag: &str, text: &str, name: &str) -> Result<CacheTier> {
 fn open(app: &App, tier: &CacheTier, folder: &Path) -> Result<TierUse> {
     let opened: Arc<dyn Tier> = match &tier.place {
         CachePlace::Registry { repository } => {
-            return Err(Failure::new(Kind::Failed, format!("TEMP {repository} {:?}", app.tier_client())));
+            let repository = repository.to_string().parse()?;
+            Arc::new(RegistryTier::new(app.tier_client(), repository))
         }
         CachePlace::Object { url, settings } => object(url, settings)?,
         CachePlace::Local { path } => {

@@ -8,8 +8,8 @@
 //! - [`Images`] is what the local store knows: images before and after they are packed, their names and tags.
 //! - [`remote`] has what is not in the store and can be fetched into it from [tiers](shiplap_cache::tier).
 //! - [`signature`] signs images as cosign does, and says whether they are signed; what is attached to an image is in [`Images::referrers`].
-//! - [`Client`] pulls and pushes; [`archive`] imports and exports files; [`server`] is a registry over the store; [`engine`] hands images to Docker
-//!   and Podman and takes them from there.
+//! - [`Client`] pulls and pushes; [`RegistryTier`] keeps a build cache in a repository; [`archive`] imports and exports files; [`server`] is a
+//!   registry over the store; [`engine`] hands images to Docker and Podman and takes them from there.
 //!
 //! Nothing here prints or reads the environment; progress goes to a [`Progress`].
 
@@ -49,7 +49,7 @@ mod verify;
 mod whole;
 
 pub use annotate::Annotations;
-pub use client::{Client, ClientOptions, Pulled, Pushed, install_tls};
+pub use client::{Client, ClientOptions, Pulled, Pushed, RegistryTier, install_tls};
 pub use collect::{Broken, Collector, Root, ServedPolicy};
 pub use compress::Compression;
 pub use error::{Error, RemoteError, Result, Trouble};

@@ -7,7 +7,7 @@ use serde_json::json;
 use shiplap_registry::signature::is_signature_tag;
 use shiplap_registry::{Images, Pushed, Reference, Repository};
 
-use super::export::find;
+use super::export::{find, find_whole};
 use crate::app::App;
 use crate::commands::build::packing::{CompressionKind, Packing};
 use crate::failure::{Failure, Kind, Result};
@@ -57,7 +57,10 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
         let digest = match images.tag_digest(&name)? {
             // What was released is pushed as it is.
             Some(digest) => digest,
-            None => Packing::plain(args.compression)?.pack(app, &images, &find(&images, &name)?)?.manifest.digest,
+            None => {
+                let image = find_whole(app, &images, &name).await?;
+                Packing::plain(args.compression)?.pack(app, &images, &image)?.manifest.digest
+            }
         };
         let repository = name.repository().clone();
         let target = args.other.clone().unwrap_or(name);

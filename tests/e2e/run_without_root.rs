@@ -7,14 +7,15 @@ use std::process::Command;
 use crate::common::{Home, Ran, SHIPLAP, sh};
 
 /// A user of this machine, for one test.
-struct User {
+pub struct User {
     name: String,
-    id: String,
+    /// Its number, and that of its group.
+    pub id: String,
 }
 
 impl User {
     /// None, with the reason printed, where users cannot be made.
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         if !is_root() {
             eprintln!("skipped: only root makes users");
             return None;
@@ -27,10 +28,16 @@ impl User {
         Some(Self { name, id })
     }
 
-    fn runs(&self, home: &Home, args: &[&str]) -> Ran {
+    /// A program that runs as this user.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", &self.id, "--regid", &self.id, "--clear-groups"]).arg(home.path("shiplap")).args(args);
-        command.env_clear().envs(home.environment()).env("USER", &self.name).current_dir(home.work());
+        command.args(["--reuid", &self.id, "--regid", &self.id, "--clear-groups"]).arg(program);
+        command
+    }
+
+    fn runs(&self, home: &Home, args: &[&str]) -> Ran {
+        let mut command = self.command(home.path("shiplap"));
+        command.args(args).env_clear().envs(home.environment()).env("USER", &self.name).current_dir(home.work());
         Ran::of(command.output().unwrap())
     }
 }

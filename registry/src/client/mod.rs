@@ -11,6 +11,7 @@ mod referrers;
 mod retry;
 mod session;
 mod settle;
+mod tier;
 mod trust;
 mod upload;
 
@@ -28,6 +29,7 @@ use session::{Access, Session};
 pub(crate) use settle::TAG_IS_KEPT;
 use shiplap_cache::Digest;
 pub use shiplap_cache::install_tls;
+pub use tier::RegistryTier;
 
 use crate::auth::Credentials;
 use crate::{Event, NoProgress, Progress, Reference, RemoteError, Repository, Result, Trouble};

@@ -3,7 +3,7 @@
 use futures::{StreamExt, TryStreamExt};
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use shiplap_cache::Digest;
+use shiplap_cache::{Digest, Store};
 
 use super::fault::Fault;
 use super::session::digest_of;
@@ -175,19 +175,16 @@ impl Session {
         let store = images.store();
         let sent: Vec<(u64, u64)> = futures::stream::iter(all)
             .map(|blob| async move {
-                let source = store.name(SOURCES, &blob.digest.hex())?.and_then(|s| s.parse::<Repository>().ok());
-                let source = source.filter(|s| s.registry() == self.repository.registry() && *s != self.repository);
-                let source = source.as_ref().map(Repository::path);
                 if let Some(remote) = remote
                     && store.blobs().size(&blob.digest)?.is_none()
                 {
-                    if self.has_or_mounts(&blob, source).await? {
+                    let source = self.source_of(store, &blob.digest)?;
+                    if self.has_or_mounts(&blob, source.as_ref().map(Repository::path)).await? {
                         return Ok((0, blob.size));
                     }
                     remote.blob(&blob.digest, blob.size).await?;
                 }
-                let sent = self.upload(store, &blob, source).await?;
-                store.set_name(SOURCES, &blob.digest.hex(), &self.repository.to_string())?;
+                let sent = self.upload_noted(store, &blob).await?;
                 Ok::<_, Error>((sent, blob.size))
             })
             .buffer_unordered(self.options.parallel)
@@ -198,6 +195,22 @@ impl Session {
             pushed.present += size - sent;
         }
         Ok(())
+    }
+
+    /// Another repository of the same registry that has a blob: where it was last seen, or a cache.
+    fn source_of(&self, store: &Store, blob: &Digest) -> Result<Option<Repository>> {
+        let seen = store.name(SOURCES, &blob.hex())?;
+        let caches = store.blob_places(blob)?.into_iter().map(|(tier, _)| tier);
+        let mut known = seen.into_iter().chain(caches).filter_map(|name| name.parse::<Repository>().ok());
+        Ok(known.find(|known| known.registry() == self.repository.registry() && *known != self.repository))
+    }
+
+    /// Sends a blob unless it is there, or mounts it from where it was last seen, and notes that it is here.
+    pub(super) async fn upload_noted(&self, store: &Store, blob: &Descriptor) -> Result<u64> {
+        let source = self.source_of(store, &blob.digest)?;
+        let sent = self.upload(store, blob, source.as_ref().map(Repository::path)).await?;
+        store.set_name(SOURCES, &blob.digest.hex(), &self.repository.to_string())?;
+        Ok(sent)
     }
 
     /// Puts a manifest in its place, by tag or digest. Returns what the registry says to it.

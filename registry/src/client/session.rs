@@ -5,14 +5,14 @@ use std::future::Future;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use reqwest::header::{ACCEPT, HeaderMap, LINK};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, LINK};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::Deserialize;
 use shiplap_cache::Digest;
 use tokio::sync::RwLock;
 
 use super::ClientOptions;
-use super::fault::Fault;
+use super::fault::{Fault, short};
 use super::host::Host;
 use super::retry::Pauses;
 use crate::media::MANIFESTS;
@@ -30,6 +30,16 @@ const MAX_PAGES: usize = 10_000;
 pub(super) enum Access {
     Pull,
     Push,
+    Delete,
+}
+
+/// What came of a wish to delete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// It is not there, or not any more.
+    Done,
+    /// The registry does not delete such a thing, in its words.
+    Unsupported(String),
 }
 
 pub(super) struct Session {
@@ -55,7 +65,11 @@ struct TagList {
 
 impl Session {
     pub fn new(host: Arc<Host>, repository: &Repository, access: Access, options: Arc<ClientOptions>) -> Self {
-        let actions = if access == Access::Pull { "pull" } else { "pull,push" };
+        let actions = match access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+            Access::Delete => "pull,delete",
+        };
         let scopes = vec![format!("repository:{}:{actions}", repository.path())];
         Self { host, repository: repository.clone(), options, running: Arc::default(), scopes }
     }
@@ -158,19 +172,65 @@ impl Session {
 
     /// The body of an answer, which may not be longer than a document is.
     pub async fn body(&self, response: Response) -> Result<Vec<u8>, Fault> {
+        self.body_up_to(response, MAX_DOCUMENT as u64).await?.ok_or_else(|| {
+            let why = format!("its answer is longer than the {MAX_DOCUMENT} bytes that a manifest may have");
+            Fault::Final(Trouble::Other(why))
+        })
+    }
+
+    /// The body of an answer, none when it is longer.
+    async fn body_up_to(&self, response: Response, most: u64) -> Result<Option<Vec<u8>>, Fault> {
         let mut body = Vec::new();
         let mut stream = response.bytes_stream();
         loop {
             match tokio::time::timeout(self.options.patience, stream.next()).await {
-                Ok(None) => return Ok(body),
+                Ok(None) => return Ok(Some(body)),
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk?),
                 Err(_) => return Err(self.stalled("nothing came")),
             }
-            if body.len() > MAX_DOCUMENT {
-                let why = format!("its answer is longer than the {MAX_DOCUMENT} bytes that a manifest may have");
-                return Err(Fault::Final(Trouble::Other(why)));
+            if body.len() as u64 > most {
+                return Ok(None);
             }
         }
+    }
+
+    /// A blob that fits into memory, checked against its digest.
+    pub async fn blob(&self, digest: &Digest, most: u64) -> Result<Vec<u8>, RemoteError> {
+        let what = format!("pull blob {digest} of {}", self.repository.familiar());
+        let call = || async {
+            let url = self.url(&format!("blobs/{digest}"))?;
+            // The bytes are to come as they are kept: their digest is of these.
+            let answer =
+                self.send(Method::GET, &url, |request| Ok(request.header(ACCEPT_ENCODING, "identity"))).await?;
+            if answer.status() != 200 {
+                return Err(Fault::of(answer).await);
+            }
+            let Some(bytes) = self.body_up_to(answer, most).await? else {
+                let actual = format!("more than the {most} bytes that it should have");
+                return Err(Fault::Final(Trouble::Corrupt { expected: *digest, actual }));
+            };
+            same(Some(*digest), Digest::of(&bytes))?;
+            Ok(bytes)
+        };
+        self.attempt(&what, call).await
+    }
+
+    /// Deletes a manifest or a tag (distribution-spec, *Content Management*).
+    pub async fn delete(&self, reference: &Reference) -> Result<Removal, RemoteError> {
+        let what = format!("delete {}", reference.familiar());
+        let call = || async {
+            let answer = self.send(Method::DELETE, &self.manifest_url(reference)?, Ok).await?;
+            if matches!(answer.status().as_u16(), 200 | 202 | 204 | 404) {
+                return Ok(Removal::Done);
+            }
+            match Fault::of(answer).await {
+                Fault::Answer(r) if matches!(r.status, 405 | 501) || r.has(&["UNSUPPORTED"]) => {
+                    Ok(Removal::Unsupported(short(&r.message)))
+                }
+                fault => Err(fault),
+            }
+        };
+        self.attempt(&what, call).await
     }
 
     /// The digest of a manifest, by `HEAD`.

@@ -8,7 +8,7 @@
 //! Remote::mount     what a `RUN --mount=type=cache` held elsewhere   mounts.rs
 //! ```
 //!
-//! A tier that fails costs time and a warning, and never a build. After a few failures in a row it is left alone for the rest of the process.
+//! A tier that fails costs time and a warning, and never a build. After two failures in a row it is left alone for the rest of the process.
 
 mod fetch;
 mod mounts;
@@ -32,8 +32,8 @@ use crate::{Client, Images, Platform, Reference};
 /// The tier, so to speak, that base images come from: their own registries.
 pub(crate) const BASES: &str = "base images";
 
-/// So many failures in a row, and a tier is left alone.
-const PATIENCE: u32 = 3;
+/// So many failures in a row, and a tier is left alone: each may have taken as long as we wait for an answer.
+const PATIENCE: u32 = 2;
 
 /// Blobs that are on their way at a time.
 const PARALLEL: usize = 8;
