@@ -85,7 +85,7 @@ pub(super) fn held(tmp: &Path) -> Result<Vec<String>> {
 pub(super) fn is_held(tmp: &Path, name: &str) -> bool {
     match File::open(tmp.join(name)) {
         Ok(folder) => flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err(),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
+        Err(e) if e.kind() == ErrorKind::NotFound => false,
         // Who cannot look, believes that it is.
         Err(_) => true,
     }
