@@ -14,6 +14,8 @@ use crate::s3;
 struct Lab {
     front: Front,
     tier: ObjectTier,
+    /// The same, soon tired of what hangs.
+    impatient: ObjectTier,
     here: Home,
     name: SegmentName,
     parts: [Part; 2],
@@ -30,15 +32,18 @@ impl Lab {
         let name = here.segment(1_790_000_000, b"a segment");
         publish(&place.tier(hasty()), &here, &name, &parts).await;
         let front = Front::before(place.port());
-        let (backoff, patience) = (Duration::from_millis(1), Duration::from_millis(1500));
-        let options = ObjectOptions { attempts: 2, backoff, patience, ..ObjectOptions::default() };
-        let tier = ObjectTier::open(&place.url, s3::settings(front.port), options).unwrap();
-        Some(Self { front, tier, here, name, parts, _place: place })
+        let tier = |patience| {
+            let (backoff, patience) = (Duration::from_millis(1), Duration::from_millis(patience));
+            let options = ObjectOptions { attempts: 2, backoff, patience, ..ObjectOptions::default() };
+            ObjectTier::open(&place.url, s3::settings(front.port), options).unwrap()
+        };
+        let (tier, impatient) = (tier(60_000), tier(500));
+        Some(Self { front, tier, impatient, here, name, parts, _place: place })
     }
 
     /// Does everything that a tier can do, with another store, and says how each went.
-    async fn everything(&self, there: &Home, seed: u32) -> Vec<(&'static str, TierResult<()>)> {
-        let (tier, store) = (&self.tier, &there.store);
+    async fn everything(&self, tier: &ObjectTier, there: &Home, seed: u32) -> Vec<(&'static str, TierResult<()>)> {
+        let store = &there.store;
         let small = self.here.part(format!("new {seed}").as_bytes());
         let large = self.here.part(&bytes(seed, LARGE));
         let name = self.here.segment(1_790_000_001, format!("segment {seed}").as_bytes());
@@ -91,14 +96,15 @@ async fn each_way_to_fail_has_its_name_in_each_operation() {
     {
         let there = home();
         lab.front.fault(fault, |_, _| true);
-        for (what, went) in lab.everything(&there, 100 + seed as u32).await {
+        let tier = if fault == Fault::Hang { &lab.impatient } else { &lab.tier };
+        for (what, went) in lab.everything(tier, &there, 100 + seed as u32).await {
             let error = went.expect_err(what);
             assert!(is(&error), "{fault:?} {what}: {error:?}");
         }
         assert!(lab.front.behave() >= 8, "{fault:?}");
         assert_eq!(there.files(), 0, "{fault:?}");
         lab.is_sound().await;
-        for (what, went) in lab.everything(&there, 100 + seed as u32).await {
+        for (what, went) in lab.everything(&lab.tier, &there, 100 + seed as u32).await {
             went.unwrap_or_else(|e| panic!("{what} after {fault:?}: {e}"));
         }
     }
@@ -110,7 +116,7 @@ async fn other_bytes_are_corrupt_and_not_kept() {
     for fault in [Fault::Wrong, Fault::Short] {
         let there = home();
         lab.front.fault(fault, |method, path| method == "GET" && !path.contains("list-type"));
-        for (what, went) in lab.everything(&there, 7).await.into_iter().skip(1).take(3) {
+        for (what, went) in lab.everything(&lab.tier, &there, 7).await.into_iter().skip(1).take(3) {
             let error = went.expect_err(what);
             assert!(matches!(error, TierError::Corrupt { .. }), "{fault:?} {what}: {error:?}");
         }
@@ -160,7 +166,7 @@ async fn what_stops_in_the_middle_is_given_up() {
     let Some(lab) = Lab::start().await else { return };
     let there = home();
     lab.front.fault(Fault::HangInside, |method, _| method == "GET");
-    let error = lab.tier.fetch(&there.store, &lab.parts[1].blob).await.unwrap_err();
+    let error = lab.impatient.fetch(&there.store, &lab.parts[1].blob).await.unwrap_err();
     assert!(matches!(&error, TierError::Unreachable(why) if why.contains("nothing moved")), "{error}");
     assert_eq!(there.files(), 0);
 }

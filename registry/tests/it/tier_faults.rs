@@ -37,16 +37,17 @@ impl Lab {
         Self { front, here, name, parts, _server: server }
     }
 
-    /// A tier that knows nothing of the registry yet.
-    fn tier(&self) -> RegistryTier {
-        let (backoff, patience) = (Duration::from_millis(1), Duration::from_millis(400));
-        let client = Client::new(ClientOptions { attempts: 2, backoff, patience, ..ClientOptions::default() });
+    /// A tier that knows nothing of the registry yet. Of something that hangs it is soon tired.
+    fn tier(&self, fault: Fault) -> RegistryTier {
+        let hangs = matches!(fault, Fault::Hang | Fault::HangInside);
+        let (backoff, patience) = (Duration::from_millis(1), Duration::from_millis(if hangs { 500 } else { 60_000 }));
+        let client = Client::new(ClientOptions { attempts: 3, backoff, patience, ..ClientOptions::default() });
         let repository: Repository = format!("127.0.0.1:{}/campus/cache", self.front.port).parse().unwrap();
         RegistryTier::new(client, repository)
     }
 
-    async fn everything(&self, there: &Home, seed: u32) -> Vec<(&'static str, TierResult<()>)> {
-        let (tier, own) = (self.tier(), self.here.store());
+    async fn everything(&self, tier: RegistryTier, there: &Home, seed: u32) -> Vec<(&'static str, TierResult<()>)> {
+        let own = self.here.store();
         let small = part(&self.here, format!("new {seed}").as_bytes());
         let new = part(&self.here, &large(seed));
         let name = segment(&self.here, 1_790_000_001, format!("segment {seed}").as_bytes());
@@ -64,7 +65,7 @@ impl Lab {
     }
 
     async fn is_sound(&self) {
-        let (tier, there) = (self.tier(), home());
+        let (tier, there) = (self.tier(Fault::Short), home());
         for name in tier.segments().await.unwrap() {
             tier.segment(&name, 100).await.unwrap();
         }
@@ -98,7 +99,7 @@ async fn each_way_to_fail_has_its_name_in_each_operation() {
         let there = home();
         // The way to the registry is asked for by itself.
         lab.front.fault(fault, |_, path| path != "/v2/");
-        for (what, went) in lab.everything(&there, 100 + seed as u32).await {
+        for (what, went) in lab.everything(lab.tier(fault), &there, 100 + seed as u32).await {
             // That an upload was taken without a word to say so is no fault.
             if matches!(fault, Fault::Reset | Fault::Truncated) && went.is_ok() {
                 assert!(["put", "put large", "publish", "remove"].contains(&what), "{fault:?} {what}");
@@ -110,7 +111,7 @@ async fn each_way_to_fail_has_its_name_in_each_operation() {
         assert!(lab.front.behave() >= 8, "{fault:?}");
         assert_eq!(there.kept().0, 0, "{fault:?}");
         lab.is_sound().await;
-        for (what, went) in lab.everything(&there, 100 + seed as u32).await {
+        for (what, went) in lab.everything(lab.tier(Fault::Short), &there, 100 + seed as u32).await {
             went.unwrap_or_else(|e| panic!("{what} after {fault:?}: {e}"));
         }
     }
@@ -122,7 +123,7 @@ async fn other_bytes_are_corrupt_and_not_kept() {
     for fault in [Fault::Wrong, Fault::Short] {
         let there = home();
         lab.front.fault(fault, |method, path| method == "GET" && path.contains("/blobs/"));
-        for (what, went) in lab.everything(&there, 7).await.into_iter().skip(1).take(3) {
+        for (what, went) in lab.everything(lab.tier(fault), &there, 7).await.into_iter().skip(1).take(3) {
             let error = went.expect_err(what);
             assert!(matches!(error, TierError::Corrupt { .. }), "{fault:?} {what}: {error:?}");
         }
@@ -142,7 +143,7 @@ async fn what_passes_is_outlasted_and_what_came_is_not_fetched_again() {
         Fault::Truncated,
         Fault::HangInside,
     ] {
-        let (tier, there) = (lab.tier(), home());
+        let (tier, there) = (lab.tier(fault), home());
         lab.front.fault_times(fault, |_, path| path.contains("/tags/"), 1);
         assert!(tier.segments().await.unwrap_or_else(|e| panic!("{fault:?}: {e}")).contains(&lab.name));
         assert_eq!(lab.front.behave(), 1);

@@ -33,6 +33,13 @@ pub fn part(home: &Home, bytes: &[u8]) -> Part {
     Part { blob, media_type: "application/vnd.oci.image.layer.v1.tar+zstd".to_owned() }
 }
 
+/// The same, without waiting for the disk a thousand times.
+fn quick_part(home: &Home, bytes: &[u8]) -> Part {
+    let blob = TierBlob { digest: Digest::of(bytes), size: bytes.len() as u64 };
+    std::fs::write(home.store().blobs().path(&blob.digest), bytes).unwrap();
+    Part { blob, media_type: "application/vnd.oci.image.layer.v1.tar+zstd".to_owned() }
+}
+
 pub fn segment(home: &Home, time: i64, bytes: &[u8]) -> SegmentName {
     SegmentName { time, digest: part(home, bytes).blob.digest }
 }
@@ -151,7 +158,7 @@ async fn more_parts_than_one_manifest_names_are_published_and_go_again() {
     for repository in registries.repositories("campus/cache") {
         let tier = RegistryTier::new(client(), repository.clone());
         let here = home();
-        let many: Vec<Part> = (0..1_000_u32).map(|i| part(&here, &i.to_le_bytes())).collect();
+        let many: Vec<Part> = (0..1_000_u32).map(|i| quick_part(&here, &i.to_le_bytes())).collect();
         let (to, store) = (&tier, here.store());
         let sent = futures::stream::iter(&many).map(|part| to.put(store, part)).buffer_unordered(16);
         assert!(sent.all(async |sent| sent.is_ok()).await);
