@@ -238,7 +238,7 @@ impl From<shiplap_manifests::config::ConfigError> for Failure {
 
 impl From<UserNamespaceError> for Failure {
     fn from(error: UserNamespaceError) -> Self {
-        Self::of(Kind::Failed, &error).hint("`shiplap doctor` says what this machine lacks")
+        Self::of(Kind::Failed, &error).hint("`shiplap doctor` says what this machine lacks; `shiplap build --engine docker` builds in a container of an engine")
     }
 }
 

@@ -110,7 +110,7 @@ impl Places {
         if let Some(path) = docker_config::path()
             && let Ok(bytes) = std::fs::read(path)
         {
-            self.files.insert("/run/docker/config.json".into(), bytes);
+            self.files.insert("/run/docker/config.json".into(), docker_settings(&bytes));
         }
         Ok(())
     }
@@ -279,6 +279,23 @@ impl Gathered {
     }
 }
 
+/// Of Docker's `config.json` what is of use elsewhere: proxies, and credentials that stand in it. Helpers are programs of this machine, and one that is
+/// not there would be an error with every registry.
+fn docker_settings(text: &[u8]) -> Vec<u8> {
+    let mut all: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
+    let mut auths = all["auths"].take();
+    if let Some(auths) = auths.as_object_mut() {
+        auths.retain(|_, auth| auth["auth"].is_string() || auth["identitytoken"].is_string());
+    } else {
+        auths = serde_json::json!({});
+    }
+    let proxies = match all["proxies"].take() {
+        serde_json::Value::Null => serde_json::json!({}),
+        proxies => proxies,
+    };
+    serde_json::json!({ "auths": auths, "proxies": proxies }).to_string().into_bytes()
+}
+
 /// The words for the program in the container: all but those about it.
 fn passed(words: &[OsString]) -> Result<Vec<String>> {
     const WITH_VALUE: [&str; 4] = ["--engine", "--engine-program", "--home", "--progress"];
@@ -341,6 +358,18 @@ mod tests {
         ] {
             assert_eq!(passed(&words(line)).unwrap(), ["build", "-t", "x", "."], "{line}");
         }
+    }
+
+    #[test]
+    fn credentials_go_along_and_helpers_do_not() {
+        let text = r#"{"auths": {"a": {"auth": "eDp5"}, "b": {}}, "credsStore": "desktop", "credHelpers": {"c": "x"},
+            "proxies": {"default": {"httpProxy": "p"}}, "currentContext": "far"}"#;
+        let kept: serde_json::Value = serde_json::from_slice(&docker_settings(text.as_bytes())).unwrap();
+        let expected =
+            serde_json::json!({"auths": {"a": {"auth": "eDp5"}}, "proxies": {"default": {"httpProxy": "p"}}});
+        assert_eq!(kept, expected);
+        let nothing: serde_json::Value = serde_json::from_slice(&docker_settings(b"no JSON")).unwrap();
+        assert_eq!(nothing, serde_json::json!({"auths": {}, "proxies": {}}));
     }
 
     #[test]

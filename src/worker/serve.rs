@@ -67,15 +67,22 @@ fn prepare(input: &mut impl io::BufRead) -> io::Result<Prepared> {
         let kept = Path::new(MEMORY).join(number.to_string());
         fs::File::options().write(true).create_new(true).mode(0o600).open(&kept)?.write_all(&bytes)?;
         let at = PathBuf::from(&file.at);
-        if let Some(folder) = at.parent() {
-            fs::create_dir_all(folder)?;
+        if !at.exists() {
+            make_place(&at)?;
         }
-        // Somewhere to be seen; what it has to say stays in memory.
-        fs::File::options().append(true).create(true).open(&at)?;
         mount_bind(&kept, &at)?;
     }
     fs::create_dir_all(&job.cwd)?;
     Ok(Prepared { job, _trees: trees })
+}
+
+/// Makes an empty file to be mounted over: what is seen there stays in memory. The folder, which may be one of the build's, keeps its time.
+fn make_place(at: &Path) -> io::Result<()> {
+    let folder = at.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(folder)?;
+    let time = fs::metadata(folder)?.modified()?;
+    fs::File::create_new(at)?;
+    fs::File::open(folder)?.set_modified(time)
 }
 
 /// Runs the build until it ends, or until standard input does.
@@ -109,4 +116,22 @@ fn carry_out(prepared: Prepared, mut input: impl Read + Send + 'static) -> io::R
     // The thread that reads standard input may wait for long.
     runtime.shutdown_background();
     Ok(ExitCode::from(code?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(Kind::Failed as u8)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_for_a_file_leaves_its_folder_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("a/b");
+        fs::create_dir_all(&folder).unwrap();
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+        fs::File::open(&folder).unwrap().set_modified(time).unwrap();
+        make_place(&folder.join("secret")).unwrap();
+        assert_eq!(fs::metadata(&folder).unwrap().modified().unwrap(), time);
+        make_place(&folder.join("c/d/e")).unwrap();
+        assert!(folder.join("c/d/e").is_file());
+    }
 }

@@ -92,7 +92,7 @@ fn tutor_builds_with_shiplap_which_loads_the_image() {
         let flags = ["-a", "COLOUR=green", "--no-cache", "--cache-to-registry", "--add-host", "a:10.0.0.1"];
         let flags = [&flags[..], &["-d", "--platform=linux/amd64"]].concat();
         let words = [&["images", "build"], &flags[..], &["hello"]].concat();
-        project.try_tutor(&words, Some(&engine)).ok().says("loaded into Podman 1");
+        project.try_tutor(&words, Some(&engine.address())).ok().says("loaded into Podman 1");
         let asked = project.asked();
         assert!(asked.len() == 2 && asked[0].starts_with("version") && asked[1] == "--version", "{asked:?}");
         // The plugin's own argument comes after that of the command line, as with docker.
@@ -112,7 +112,8 @@ fn without_an_engine_the_image_is_in_the_store_and_a_release_tag_is_not_built() 
     project.try_tutor(&["images", "build", "hello"], None).ok().says("no Docker engine answers");
     assert_eq!(project.asked(), ["--version"]);
     let engine = PlayedEngine::start();
-    let engine = Some(&engine);
+    let address = engine.address();
+    let engine = Some(address.as_str());
     project.try_tutor(&["images", "build", "--output=type=cacheonly", "hello"], engine).ok();
     assert_eq!(project.asked(), ["--version"]);
     // A build that fails is an error of Tutor's, and nothing is loaded.

@@ -2,9 +2,10 @@
 //! for it starts no container where it may not raise limits.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
 
-use crate::common::{Home, Ran, sh};
+use crate::common::{Home, Ran, SHIPLAP, sh};
 use crate::played_engine::PlayedEngine;
 
 /// No time is later: two runs of a step differ in nothing else.
@@ -234,4 +235,26 @@ fn what_a_container_cannot_have_is_refused_before_it_is_made() {
     Ran::of(wrong).ends_with(2).says("expected docker, or docker=ADDRESS");
     let nobody = home.command(["build", "--engine", "docker=tcp://127.0.0.1:1", "."]).output().unwrap();
     Ran::of(nobody).ends_with(5).says("no container engine answers at tcp://127.0.0.1:1");
+}
+
+/// The reason for all this: no namespace of their own, but an engine.
+#[test]
+fn a_user_who_cannot_build_here_can_build_there() {
+    for site in Site::all() {
+        // Who is in the socket's group may use the engine; the user has no subordinate ids.
+        let Some(socket) = site.host.strip_prefix("unix://") else { continue };
+        let group = std::fs::metadata(socket).unwrap().gid().to_string();
+        std::fs::create_dir(site.home.path("theirs")).unwrap();
+        std::os::unix::fs::chown(site.home.path("theirs"), Some(60_123), Some(60_123)).unwrap();
+        site.dockerfile("COPY theme.css /theme.css\n");
+        let build = |more: &[&str]| {
+            let user = ["--reuid", "60123", "--regid", "60123", "--groups", &group, SHIPLAP, "build", "."];
+            let mut command = Command::new("setpriv");
+            command.args(user).args(more).current_dir(site.home.work()).env_clear().envs(site.home.environment());
+            command.env("SHIPLAP_HOME", site.home.path("theirs/store")).env("DOCKER_HOST", &site.host);
+            Ran::of(command.output().unwrap())
+        };
+        build(&[]).ends_with(1).says("no range of subordinate ids").says("--engine docker");
+        build(&["--engine", "docker"]).ok();
+    }
 }

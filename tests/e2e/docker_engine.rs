@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::common::{Home, Ran, SHIPLAP, sh};
 use crate::played_engine::PlayedEngine;
+use crate::tutor_site::Project;
 
 const THEME: &str = "theme.css";
 
@@ -265,5 +266,24 @@ fn a_base_image_comes_from_the_engine_where_that_is_asked_for() {
         let ran = site.run(&with_engine).ok();
         assert!(!ran.err.contains("is the image"), "{}", ran.err);
         site.docker(&["image", "rm", &base]);
+    }
+}
+
+#[test]
+fn tutor_builds_the_image_that_it_runs() {
+    for site in Site::all() {
+        let Some(project) = Project::new(22).map(Project::with_real_docker) else { return };
+        project.shiplap(&["tutor", "install", "--enable"]).ok();
+        project.try_tutor(&["images", "build", "hello"], Some(&site.host)).ok().says("loaded into");
+        let tag = project.tutor(&["images", "printtag", "hello"]);
+        // The name stands in what `tutor local` starts services from.
+        let services = project.services(&["local/docker-compose.yml"]);
+        assert!(services.values().any(|image| *image == tag), "{tag}: {services:?}");
+        let container = site.docker(&["create", "--network=none", &tag]);
+        let path = site.home.path("colour");
+        site.docker(&["cp", &format!("{container}:/colour"), path.to_str().unwrap()]);
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "blue\n");
+        site.docker(&["rm", &container]);
+        site.docker(&["image", "rm", &tag]);
     }
 }

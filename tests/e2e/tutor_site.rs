@@ -8,7 +8,6 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::common::{Home, Ran, Repo, SHIPLAP, sh, write};
-use crate::played_engine::PlayedEngine;
 
 const PLUGIN: &str = include_str!("../fixtures/tutor/campus.py");
 
@@ -80,12 +79,18 @@ impl Project {
         sh(&mut command)
     }
 
-    /// Runs Tutor, with an engine that answers or without.
-    pub fn try_tutor(&self, args: &[&str], engine: Option<&PlayedEngine>) -> Ran {
+    /// From now on Tutor finds the `docker` of this machine.
+    pub fn with_real_docker(self) -> Self {
+        std::fs::remove_file(self.home.path("bin/docker")).unwrap();
+        self
+    }
+
+    /// Runs Tutor, with an engine at this address or without.
+    pub fn try_tutor(&self, args: &[&str], engine: Option<&str>) -> Ran {
         let mut command = Command::new(&self.program);
         self.environment(command.args(args));
         if let Some(engine) = engine {
-            command.env("DOCKER_HOST", engine.address());
+            command.env("DOCKER_HOST", engine);
         }
         Ran::of(command.output().unwrap())
     }
