@@ -18,6 +18,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::plugin::Docker;
 use crate::progress::Progress;
 use crate::tiers::{self, CacheFlags};
+use crate::worker;
 
 /// How long a command may take to end after a signal.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,6 +50,12 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         _ => {}
     }
     let kind = cli.progress()?;
+    // What is built elsewhere needs no namespace here.
+    if let Command::Build(args) = &cli.command
+        && args.engine().is_some()
+    {
+        return worker::client::run(&cli.global, args, &cli.global.words, kind);
+    }
     // Without root, everything from here on happens in a user namespace in which we are root.
     sandbox::enter_user_namespace()?;
     let progress = Arc::new(Progress::new(kind));
@@ -135,7 +142,7 @@ impl App {
             Command::Tags(args) => commands::tags::run(self, args).await,
             Command::Images(args) => commands::images::run(self, args),
             Command::Import(args) => commands::import::run(self, args),
-            Command::Export(args) => commands::export::run(self, args),
+            Command::Export(args) => commands::export::run(self, args).await,
             Command::Load(args) => commands::load::run(self, args).await,
             Command::Rmi(args) => commands::rmi::run(self, args),
             Command::Push(args) => commands::push::run(self, args).await,

@@ -50,6 +50,9 @@ pub struct Global {
     /// The docker that runs this as its plugin.
     #[arg(skip)]
     pub docker: Option<Docker>,
+    /// The words behind the program's name.
+    #[arg(skip)]
+    pub words: Vec<OsString>,
 }
 
 /// How progress is shown.
@@ -71,12 +74,20 @@ pub enum ProgressKind {
     Quiet,
     /// The same
     None,
+    /// A JSON object a line, between words for people: what a build in a container tells the program that shows it
+    #[value(hide = true)]
+    Relay,
 }
 
 impl ProgressKind {
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
     /// Whether it is for people.
     pub fn has_words(self) -> bool {
-        matches!(self, Self::Auto | Self::Tty | Self::Plain)
+        matches!(self, Self::Auto | Self::Tty | Self::Plain | Self::Relay)
     }
 }
 
@@ -146,19 +157,22 @@ impl Cli {
 
 /// Reads the command line; shows help and ends the process where that is asked for or needed.
 pub fn parse() -> Cli {
-    Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
+    let mut cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    cli.global.words = std::env::args_os().skip(1).collect();
+    cli
 }
 
 /// Reads the words after `docker shiplap`.
 pub fn parse_for_docker(args: Vec<OsString>, docker: Docker) -> Cli {
     const NAME: &str = "docker shiplap";
-    let words = std::iter::once(OsString::from(NAME)).chain(args);
+    let words = std::iter::once(OsString::from(NAME)).chain(args.iter().cloned());
     let matches = command().bin_name(NAME).get_matches_from(words);
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let Some(folder) = &docker.config {
         docker_config::set_folder(folder.clone());
     }
     cli.global.docker = Some(docker);
+    cli.global.words = args;
     cli
 }
 

@@ -9,6 +9,7 @@ use shiplap_cache::Digest;
 use shiplap_registry::engine::{Address, Engine, EngineError, Tls};
 
 use crate::app::App;
+use crate::cli::Global;
 use crate::commands::build::Flags;
 use crate::commands::build::flags::BaseFrom;
 use crate::docker_config;
@@ -19,9 +20,32 @@ const PODMAN_SOCKET: &str = "/run/podman/podman.sock";
 
 /// Connects to the engine that `docker` would talk to.
 pub async fn connect(app: &App) -> Result<Engine> {
-    let settings = Settings::of_environment(app)?;
-    let address = settings.address()?;
-    Engine::connect(&address).await.map_err(|error| {
+    Settings::of_environment(&app.global)?.connect().await
+}
+
+/// Connects to the engine that a word names: `docker`, for the same one, or `docker=ADDRESS`.
+pub async fn named(global: &Global, word: &str) -> Result<Engine> {
+    let wrong = || Failure::new(Kind::Usage, format!("--engine {word}: expected docker, or docker=ADDRESS"));
+    let mut settings = Settings::of_environment(global)?;
+    match word.split_once('=') {
+        None if word == "docker" => {}
+        Some(("docker", address)) if !address.is_empty() => {
+            settings = Settings { host: Some(address.to_owned()), context: None, ..settings };
+        }
+        _ => {
+            return Err(
+                wrong().hint("DOCKER_HOST and Docker's contexts say where it listens; the address goes before them")
+            );
+        }
+    }
+    settings.connect().await
+}
+
+impl Settings {
+    async fn connect(&self) -> Result<Engine> {
+        let settings = self;
+        let address = settings.address()?;
+        Engine::connect(&address).await.map_err(|error| {
         let is_default = settings.host.is_none() && settings.context.is_none();
         match error {
             EngineError::Unreachable { .. } if is_default => Failure::from(error).hint(
@@ -35,6 +59,7 @@ pub async fn connect(app: &App) -> Result<Engine> {
             error => error.into(),
         }
     })
+    }
 }
 
 /// The engine that base images come from, where one is asked for.
@@ -72,9 +97,9 @@ struct Settings {
 impl Settings {
     /// docs.docker.com, *Docker contexts*: flags, then `DOCKER_HOST`, then `DOCKER_CONTEXT`, then what `docker context use` chose. Podman's
     /// `CONTAINER_HOST` comes where none of these is set (`podman(1)`).
-    fn of_environment(app: &App) -> Result<Self> {
+    fn of_environment(global: &Global) -> Result<Self> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let docker = app.global.docker.clone().unwrap_or_default();
+        let docker = global.docker.clone().unwrap_or_default();
         let folder = docker_config::path().and_then(|path| Some(path.parent()?.to_owned()));
         let mut settings = Self {
             certificates: variable("DOCKER_TLS_VERIFY")

@@ -25,6 +25,7 @@ mod table;
 mod tiers;
 mod tutor;
 mod warnings;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     if words.get(1).is_some_and(|arg| arg == sandbox::CHILD_ARGUMENT) {
         sandbox::child_main();
+    }
+    if words.get(1).is_some_and(|arg| arg == worker::ARGUMENT) {
+        return worker::main();
     }
     let cli = match plugin::call(&words) {
         Some(Call::Metadata) => {

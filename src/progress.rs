@@ -49,7 +49,7 @@ impl Progress {
             ProgressKind::Auto if std::io::stderr().is_terminal() => Box::new(tty::Tty::new()),
             ProgressKind::Tty => Box::new(tty::Tty::new()),
             ProgressKind::Auto | ProgressKind::Plain => Box::new(plain::Plain::default()),
-            ProgressKind::Json => Box::new(json::Json),
+            ProgressKind::Json | ProgressKind::Relay => Box::new(json::Json),
             ProgressKind::RawJson => Box::new(raw_json::RawJson::default()),
             ProgressKind::Quiet | ProgressKind::None => Box::new(Quiet),
         };

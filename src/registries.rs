@@ -50,9 +50,10 @@ impl Registries {
         Client::new(ClientOptions { attempts, patience, ..self.options(progress) })
     }
 
-    /// The same for questions that somebody waits for.
+    /// A client for questions that somebody waits for.
     pub fn hasty_client(&self, progress: Arc<dyn Progress>) -> Client {
-        Client::new(ClientOptions { attempts: 3, parallel: 16, ..self.options(progress) })
+        let (attempts, patience, parallel) = (3, Duration::from_secs(10), 16);
+        Client::new(ClientOptions { attempts, patience, parallel, ..self.options(progress) })
     }
 
     fn options(&self, progress: Arc<dyn Progress>) -> ClientOptions {

@@ -14,7 +14,7 @@ mod source;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use config::{ContainerConfig, Empty, Health, ImageConfig};
 pub use env::Env;
@@ -91,7 +91,7 @@ impl Step {
 }
 
 /// Lines of the Dockerfile, counted from one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Location {
     /// First line.
     pub line_start: usize,

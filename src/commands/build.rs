@@ -26,6 +26,7 @@ mod annotations;
 mod attest;
 mod call;
 mod context;
+mod elsewhere;
 pub mod fields;
 pub mod flags;
 mod outputs;
@@ -36,7 +37,7 @@ mod steps;
 mod unused;
 
 use attest::AttestFlags;
-pub use context::What;
+pub use context::{What, default_in};
 pub use flags::Flags;
 use outputs::{OutputFlags, Outputs};
 use several::Several;
@@ -52,7 +53,7 @@ pub struct Args {
     /// A directory, an instance of shiplap.toml, the URL of a git repository, of a tar or of a Dockerfile, or `-` for a tar or a
     /// Dockerfile on standard input
     #[arg(value_name = "DIR|INSTANCE|URL|-")]
-    what: Option<String>,
+    pub what: Option<String>,
     #[command(flatten)]
     select: Select,
     #[command(flatten)]
@@ -61,9 +62,11 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     image: Vec<ImageName>,
     #[command(flatten)]
-    flags: Flags,
+    pub flags: Flags,
     #[command(flatten)]
     outputs: OutputFlags,
+    #[command(flatten)]
+    elsewhere: elsewhere::EngineFlags,
     #[command(flatten)]
     attest: AttestFlags,
     #[command(flatten)]

@@ -43,9 +43,9 @@ pub enum Format {
     Rootfs,
 }
 
-pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
+pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let images = app.images()?;
-    let image = find(&images, &args.name)?;
+    let image = find_whole(app, &images, &args.name).await?;
     let packing = Packing::plain(args.compression)?;
     // An id is no name to be found by elsewhere.
     let names = if images.resolve(&args.name)?.is_some() { std::slice::from_ref(&args.name) } else { &[] };
@@ -60,6 +60,23 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
 /// The image of a name in the store, or of an id as `shiplap build -q` prints it, from twelve digits on, with its layers.
 pub fn find(images: &Images, name: &Reference) -> Result<Image> {
     Ok(images.load_with_layers(&find_id(images, name)?)?)
+}
+
+/// As [`find`]; layers that only a cache has come here now.
+pub async fn find_whole(app: &App, images: &Images, name: &Reference) -> Result<Image> {
+    let image = find(images, name)?;
+    if !images.has_layers(&image)?
+        && let Some(remote) = app.remote(images)?
+    {
+        remote.sync().await?;
+        if remote.layers(&image.layers).await?.is_err() {
+            let what = format!("no cache has all layers of {} any more", name.familiar());
+            return Err(
+                Failure::new(Kind::Missing, what).hint("build it again: its steps run where their layers are gone")
+            );
+        }
+    }
+    Ok(image)
 }
 
 /// The id of such an image, whether its layers are here or not.

@@ -29,7 +29,7 @@ pub struct Args {
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let engine = engine::connect(app).await?;
     let images = app.images()?;
-    let image = export::find(&images, &args.name)?;
+    let image = export::find_whole(app, &images, &args.name).await?;
     let names = match (args.tags.is_empty(), images.resolve(&args.name)?) {
         (false, _) => args.tags.clone(),
         (true, Some(_)) => vec![args.name.clone()],

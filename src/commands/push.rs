@@ -8,9 +8,9 @@ use serde_json::json;
 use shiplap_cache::Digest;
 use shiplap_registry::remote::Remote;
 use shiplap_registry::signature::is_signature_tag;
-use shiplap_registry::{Image, Images, Pushed, Reference, Repository};
+use shiplap_registry::{Images, Pushed, Reference, Repository};
 
-use super::export::find;
+use super::export::{find, find_whole};
 use crate::app::App;
 use crate::commands::build::packing::{CompressionKind, Packing};
 use crate::failure::{Failure, Kind, Result};
@@ -68,7 +68,7 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
         let (digest, remote) = match images.tag_digest(&name)? {
             // What was released is pushed as it is.
             Some(digest) => (digest, None),
-            None => packed(app, &images, args, &find(&images, &name)?).await?,
+            None => packed(app, &images, args, &name).await?,
         };
         let repository = name.repository().clone();
         let target = args.other.clone().unwrap_or(name);
@@ -86,24 +86,23 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Packs an image. Of one that a build reused, layers may be in a cache elsewhere alone: that comes along where the push must take some from there.
-async fn packed(app: &App, images: &Images, args: &Args, image: &Image) -> Result<(Digest, Option<Arc<Remote>>)> {
+/// Packs an image. Where layers that it reused are in a cache elsewhere alone and can be mounted from there, that comes along, and they do not come here.
+async fn packed(app: &App, images: &Images, args: &Args, name: &Reference) -> Result<(Digest, Option<Arc<Remote>>)> {
     let packing = Packing::plain(args.compression)?;
-    let mut from = None;
-    if let Some(remote) = app.remote(images)?
-        && !remote.missing(&image.layers)?.is_empty()
+    let image = find(images, name)?;
+    if !packing.changes_layers()
+        && !images.has_layers(&image)?
+        && let Some(remote) = app.remote(images)?
     {
-        // Until then nothing counts as being elsewhere.
         remote.sync().await?;
-        if !packing.changes_layers() {
-            from = Some(remote);
-        } else if let Err(gone) = remote.layers(&image.layers).await? {
-            let why = format!("{} layers of the image are in no cache any more", gone.0.len());
-            return Err(Failure::new(Kind::Store, why).hint("build it again: the steps that made them run"));
+        match packing.clone().with_layers_elsewhere(true).pack(app, images, &image) {
+            // The cache does not have any more what it had: then what is left of it must come here.
+            Err(error) if error.kind() == Kind::Store => {}
+            packed => return Ok((packed?.manifest.digest, Some(remote))),
         }
     }
-    let packing = packing.with_layers_elsewhere(from.is_some());
-    Ok((packing.pack(app, images, image)?.manifest.digest, from))
+    let image = find_whole(app, images, name).await?;
+    Ok((packing.pack(app, images, &image)?.manifest.digest, None))
 }
 
 /// The tags that images of the store have in a repository, by name or by release.

@@ -16,6 +16,7 @@ mod ask_over_tls;
 mod ask_tutor;
 mod bad_input;
 mod build_an_image;
+mod build_in_an_engine;
 mod check_a_dockerfile;
 mod check_a_registry;
 mod ci_jobs;

@@ -68,6 +68,9 @@ fn a_fresh_machine_reuses_every_step_and_fetches_no_layer() {
     let again = there.build_again("app:1", &[&from(&cache)]);
     assert_eq!((again.ran(), again.id()), (vec![], first.id()));
     assert_eq!((moved(&again, "layers"), moved(&again, "fetched")), (0, 0));
+    // It is all there when somebody wants it, also from another process.
+    there.write("shiplap.toml", format!("cache = [{{ type = \"local\", path = {cache:?} }}]\n"));
+    assert_eq!(there.files("app:1"), here.files("app:1"));
     // What is known there is not told again.
     let before = files(&cache);
     let once_more = here.build_again("app:1", &[&from(&cache), &to(&cache)]);

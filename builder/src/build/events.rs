@@ -1,13 +1,13 @@
 //! What a build tells whoever watches it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Why;
 use crate::plan::{Location, Warning};
 use crate::sandbox::Stream;
 
 /// Which step of a build: its stage and its place there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StepId {
     /// The stage's place in the plan.
     pub stage: usize,
@@ -16,7 +16,7 @@ pub struct StepId {
 }
 
 /// A step, for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepInfo {
     /// Which one.
     pub id: StepId,
@@ -76,7 +76,7 @@ fn words(text: &str) -> String {
 }
 
 /// How a step came to its result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum Outcome {
     /// Nothing below it changed.

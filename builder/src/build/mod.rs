@@ -42,6 +42,7 @@ mod sources;
 mod stage;
 mod together;
 mod verify;
+mod walk;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -68,6 +69,7 @@ pub use noise::NOISE;
 pub use remote::{Context, FetchedContext};
 pub use together::Together;
 pub use verify::Verdict;
+pub use walk::context_files;
 
 use crate::dockerfile::{self, BuildOptions, DockerfileError, Graph};
 use crate::ignore::IgnoreRules;

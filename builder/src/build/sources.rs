@@ -255,7 +255,7 @@ fn scan(store: &shiplap_cache::Store, root: &Path, ignore: &IgnoreRules) -> ship
     Ok(files)
 }
 
-fn ask(ignore: &IgnoreRules, path: &TreePath, is_dir: bool) -> Walk {
+pub(super) fn ask(ignore: &IgnoreRules, path: &TreePath, is_dir: bool) -> Walk {
     if ignore.is_empty() {
         return Walk::Take;
     }

@@ -5,6 +5,7 @@
 //! reference away, and unlinks nothing before all of them are gone. Temporary files of the holder are in the folder.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -14,6 +15,8 @@ use crate::error::At;
 
 /// How the folders begin.
 const PREFIX: &str = "s-";
+/// How they begin before they have their lock.
+const NEW: &str = ".new-";
 
 /// A lease, given back when it is dropped or its process ends.
 #[derive(Debug)]
@@ -24,14 +27,24 @@ pub struct Lease {
 
 impl Lease {
     pub(super) fn take(tmp: &Path) -> Result<Self> {
-        // Made under a name that the sweep passes over, locked, then given its name: it is never there without its lock.
-        let folder = tempfile::Builder::new().prefix(".new-").tempdir_in(tmp).at("write", tmp)?.keep();
-        let lock = File::open(&folder).at("read", &folder)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).at("lock", &folder)?;
-        let name = folder.file_name().map(|n| n.to_string_lossy().replace(".new-", PREFIX)).unwrap_or_default();
-        let named = tmp.join(name);
-        std::fs::rename(&folder, &named).at("rename", &folder)?;
-        Ok(Self { folder: named, _lock: lock })
+        loop {
+            // Made under another name, locked, then given its own: as a lease it is never there without its lock.
+            let new = tempfile::Builder::new().prefix(NEW).tempdir_in(tmp).at("write", tmp)?.keep();
+            match Self::of_new(tmp, &new) {
+                // A sweep took it for that of a process that died before it had its lock.
+                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::WouldBlock) => {}
+                taken => return taken.at("lock", &new),
+            }
+        }
+    }
+
+    fn of_new(tmp: &Path, new: &Path) -> std::io::Result<Self> {
+        let lock = File::open(new)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        let name = new.file_name().map(|n| n.to_string_lossy().replace(NEW, PREFIX)).unwrap_or_default();
+        let folder = tmp.join(name);
+        std::fs::rename(new, &folder)?;
+        Ok(Self { folder, _lock: lock })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -53,7 +66,7 @@ impl Drop for Lease {
 
 /// Removes the folders of processes that are gone: their lock is free.
 pub(super) fn sweep(tmp: &Path) -> Result<()> {
-    for name in folders(tmp)? {
+    for name in folders(tmp, &[PREFIX, NEW])? {
         if !is_held(tmp, &name) {
             let _ = std::fs::remove_dir_all(tmp.join(name));
         }
@@ -63,7 +76,7 @@ pub(super) fn sweep(tmp: &Path) -> Result<()> {
 
 /// The names of all leases that are held.
 pub(super) fn held(tmp: &Path) -> Result<Vec<String>> {
-    let mut names = folders(tmp)?;
+    let mut names = folders(tmp, &[PREFIX])?;
     names.retain(|name| is_held(tmp, name));
     Ok(names)
 }
@@ -72,17 +85,17 @@ pub(super) fn held(tmp: &Path) -> Result<Vec<String>> {
 pub(super) fn is_held(tmp: &Path, name: &str) -> bool {
     match File::open(tmp.join(name)) {
         Ok(folder) => flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err(),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
+        Err(e) if e.kind() == ErrorKind::NotFound => false,
         // Who cannot look, believes that it is.
         Err(_) => true,
     }
 }
 
-fn folders(tmp: &Path) -> Result<Vec<String>> {
+fn folders(tmp: &Path, beginnings: &[&str]) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for item in std::fs::read_dir(tmp).at("read", tmp)? {
         let name = item.at("read", tmp)?.file_name().to_string_lossy().into_owned();
-        if name.starts_with(PREFIX) {
+        if beginnings.iter().any(|beginning| name.starts_with(beginning)) {
             names.push(name);
         }
     }
@@ -98,13 +111,36 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let living = Lease::take(tmp.path()).unwrap();
         std::fs::create_dir_all(tmp.path().join("s-dead/upper/x")).unwrap();
+        // One that died before it had its lock.
+        std::fs::create_dir(tmp.path().join(".new-dead")).unwrap();
         assert_eq!(held(tmp.path()).unwrap(), [living.name()]);
         sweep(tmp.path()).unwrap();
         assert!(living.folder().exists());
         assert!(!tmp.path().join("s-dead").exists());
+        assert!(!tmp.path().join(".new-dead").exists());
         let name = living.name();
         assert!(is_held(tmp.path(), &name));
         drop(living);
         assert!(!is_held(tmp.path(), &name));
+    }
+
+    #[test]
+    fn a_lease_is_taken_whatever_a_sweep_takes_for_dead() {
+        let tmp = tempfile::tempdir().unwrap();
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    sweep(tmp.path()).unwrap();
+                }
+            });
+            for _ in 0..500 {
+                let lease = Lease::take(tmp.path()).unwrap();
+                assert!(lease.folder().exists());
+            }
+            ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        sweep(tmp.path()).unwrap();
+        assert_eq!(std::fs::read_dir(tmp.path()).unwrap().count(), 0);
     }
 }

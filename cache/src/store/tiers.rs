@@ -173,14 +173,28 @@ impl Store {
         Ok(names.iter().filter_map(|name| SegmentName::parse(name)).collect())
     }
 
-    /// Counts segments as read: another one stands for them, or they are no good.
+    /// Counts segments as read, for another one stands for them.
     ///
     /// # Errors
     /// The database fails.
     pub fn skip_segments<'a>(&self, tier: &str, names: impl IntoIterator<Item = &'a SegmentName>) -> Result<()> {
         self.transact(|db| {
             let mut insert = db.prepare_cached("INSERT OR IGNORE INTO tier_segments VALUES (?1, ?2)")?;
-            names.into_iter().try_for_each(|name| insert.execute(params![tier, name.to_string()]).map(drop))
+            names.into_iter().try_for_each(|name| {
+                insert.execute(params![tier, name.to_string()])?;
+                tell(db, tier, &replaced_key(name), today())
+            })
+        })
+    }
+
+    /// Whether another segment stands for this one.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn is_replaced(&self, tier: &str, name: &SegmentName) -> Result<bool> {
+        self.query(|db| {
+            db.prepare_cached("SELECT 1 FROM tier_known WHERE tier = ?1 AND key = ?2")?
+                .exists(params![tier, replaced_key(name).as_bytes()])
         })
     }
 
@@ -408,6 +422,10 @@ fn run_key(input: &[u8; 32]) -> ContentHash {
 
 fn exact_key(step: &[u8; 32], parent: &[u8; 32]) -> ContentHash {
     ContentHash::of(&[b"exact", &step[..], &parent[..]].concat())
+}
+
+fn replaced_key(name: &SegmentName) -> ContentHash {
+    ContentHash::of(format!("replaced {name}").as_bytes())
 }
 
 fn name_key(space: &str, name: &str, value: &str) -> ContentHash {

@@ -41,6 +41,8 @@ struct All<'a> {
 impl<'a> All<'a> {
     fn take(&mut self, name: &SegmentName, segment: &'a Segment) {
         self.replaces.push(name.into());
+        // A tier that takes nothing away still lists what those stood for.
+        self.replaces.extend(&segment.replaces);
         for run in &segment.runs {
             let (set, result) = (&segment.sets[run.set as usize], &segment.results[run.result as usize]);
             let kept = self.runs.entry(run.input).or_insert((run, set, result, run.day));
@@ -110,6 +112,7 @@ impl<'a> All<'a> {
         names.sort_by(|a, b| (&a.space, &a.name).cmp(&(&b.space, &b.name)));
         merged.names = names;
         merged.replaces.sort_unstable();
+        merged.replaces.dedup();
         merged
     }
 }

@@ -57,7 +57,7 @@ pub struct Place {
     pub url: String,
     pub settings: Vec<(&'static str, String)>,
     folder: Option<tempfile::TempDir>,
-    _server: Option<s3::Server>,
+    server: Option<s3::Server>,
 }
 
 impl Place {
@@ -70,7 +70,7 @@ impl Place {
     pub fn folder() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("file://{}", folder.path().join("shared").display());
-        Self { url, settings: Vec::new(), folder: Some(folder), _server: None }
+        Self { url, settings: Vec::new(), folder: Some(folder), server: None }
     }
 
     /// A new bucket in an S3 server of its own.
@@ -78,12 +78,17 @@ impl Place {
         let server = s3::server()?;
         server.make_bucket("bucket");
         let (url, settings) = ("s3://bucket/a prefix".to_owned(), s3::settings(server.port));
-        Some(Self { url, settings, folder: None, _server: Some(server) })
+        Some(Self { url, settings, folder: None, server: Some(server) })
     }
 
     /// Of a folder: where it is.
     pub fn path(&self) -> PathBuf {
         self.folder.as_ref().unwrap().path().join("shared")
+    }
+
+    /// Of a bucket: where its server listens.
+    pub fn port(&self) -> u16 {
+        self.server.as_ref().unwrap().port
     }
 
     pub fn tier(&self, options: ObjectOptions) -> ObjectTier {

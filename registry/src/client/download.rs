@@ -27,14 +27,15 @@ impl Session {
         let what = format!("pull blob {} of {}", blob.digest, self.repository.familiar());
         let mut writer = store.blobs().writer()?;
         let mut pauses = Pauses::new(&self.options);
+        let mut furthest = 0;
         loop {
-            let before = writer.size();
             match self.stream(blob, &mut writer, store).await {
                 Ok(Ok(())) => break,
                 Ok(Err(local)) => return Err(local),
                 Err(fault) => {
-                    // As long as something comes, it goes on.
-                    if writer.size() > before {
+                    // As long as something comes that was not here before, it goes on. A registry that breaks off and cannot go on either gets no further.
+                    if writer.size() > furthest {
+                        furthest = writer.size();
                         pauses = Pauses::new(&self.options);
                     }
                     self.pause(&what, fault, &mut pauses).await?;

@@ -7,6 +7,7 @@
 mod address;
 mod archive;
 mod client;
+mod container;
 mod endpoint;
 mod error;
 mod hand_over;
@@ -16,6 +17,7 @@ mod stream;
 
 pub use address::{Address, Tls};
 pub use client::{Engine, Keeps};
+pub use container::{Running, Task, Written};
 pub use error::EngineError;
 pub use hand_over::{HandedOver, Way};
 pub use save::Found;

@@ -110,6 +110,11 @@ impl Remote {
         for LayerPlace { tier, files, .. } in self.store().layer_places(layer)? {
             let Some(files) = files else { continue };
             if tier == BASES {
+                // Some layers depend on those below them, and then the image is pulled.
+                if self.blob(&files.digest, files.size).await? && self.unpack(layer, &files).await.is_ok() {
+                    self.moved.layers.fetch_add(1, Ordering::Relaxed);
+                    return Ok(true);
+                }
                 continue;
             }
             let Some(place) = self.place(&tier) else { continue };
@@ -131,8 +136,14 @@ impl Remote {
         let blob = TierBlob { digest: files.digest, size: files.size };
         place.used.tier.fetch(self.store(), &blob).await?;
         place.succeeded();
-        self.moved.layers.fetch_add(1, Ordering::Relaxed);
         self.moved.fetched.fetch_add(files.size, Ordering::Relaxed);
+        self.moved.layers.fetch_add(1, Ordering::Relaxed);
+        self.unpack(layer, files).await
+    }
+
+    /// Unpacks a layer's blob, which is here now, if it is that layer's.
+    async fn unpack(&self, layer: &LayerId, files: &LayerBlob) -> TierResult<()> {
+        let blob = TierBlob { digest: files.digest, size: files.size };
         let (store, layer, files) = (self.store().clone(), *layer, files.clone());
         let corrupt = |why: String| TierError::Corrupt { digest: blob.digest, why };
         let unpacked = blocking(move || -> Result<Option<LayerId>> {
@@ -190,6 +201,7 @@ impl Remote {
                     && let Ok(repository) = source.parse()
                     && self.client.fetch_blob(&self.images, &repository, digest, size).await.is_ok()
                 {
+                    self.moved.fetched.fetch_add(size, Ordering::Relaxed);
                     return Ok(true);
                 }
                 continue;

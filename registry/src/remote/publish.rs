@@ -196,11 +196,17 @@ impl Remote {
         let (tier, used) = (&place.used.tier, &place.used);
         let names = tier.segments().await?;
         let size = self.store().tier_size(tier.name())?;
-        if names.len() < MANY && used.most.is_none_or(|most| size <= most) {
+        let mut fresh = Vec::new();
+        for name in &names {
+            if !self.store().is_replaced(tier.name(), name)? {
+                fresh.push(*name);
+            }
+        }
+        if fresh.len() < MANY && used.most.is_none_or(|most| size <= most) {
             return Ok(());
         }
         let mut read = Vec::new();
-        for name in &names {
+        for name in &fresh {
             match self.read_segment(place, name).await {
                 Ok(segment) => read.push((*name, segment)),
                 // Somebody else is tidying.
@@ -210,16 +216,14 @@ impl Remote {
                 Err(error) => return Err(error),
             }
         }
-        let replaced: HashSet<SegmentName> =
-            read.iter().flat_map(|(_, segment)| segment.replaces.iter().map(SegmentName::from)).collect();
-        let fresh = read.iter().filter(|(name, _)| !replaced.contains(name)).count();
-        if fresh < MANY && used.most.is_none_or(|most| size <= most) {
-            // A registry that deletes nothing still lists those that others stand for.
-            return Ok(());
-        }
         let retention = Retention { since: today().saturating_sub(used.days), most: used.most };
-        let merged = merge(read, retention);
-        self.announce(place, &merged).await.map_err(Trouble::into_tier)?;
+        let mut merged = merge(read, retention);
+        merged.replaces.retain(|name| names.contains(&name.into()));
+        let (name, _) = self.announce(place, &merged).await.map_err(Trouble::into_tier)?;
+        // What retention took away is not there any more.
+        self.store().forget_tier(tier.name())?;
+        self.store().skip_segments(tier.name(), &names)?;
+        self.store().learn(tier.name(), &name, &merged)?;
         // Of those that came meanwhile nothing may go.
         let mut keep: HashSet<Digest> = merged.parts().iter().map(|part| part.blob.digest).collect();
         for name in tier.segments().await?.iter().filter(|name| !names.contains(name)) {

@@ -289,6 +289,18 @@ fn tagging(put: Answer, then: Digest) -> Fake {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_breaks_off_each_time_and_cannot_go_on_is_given_up() {
+    let (here, there) = (home(), home());
+    let (_, packed) = here.packed();
+    let fake = bent(&here, &packed, |request, answer, all| match request.header("range") {
+        "" => Answer { cut: Some(all.len() / 2), ..answer },
+        _ => crate::fake::answer(416),
+    });
+    let error = client().pull(&there.images, &tag(&fake), &platform()).await.unwrap_err();
+    assert!(matches!(&error, Error::Remote(e) if matches!(e.trouble, Trouble::Unreachable { .. })), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_keeps_a_tag_is_understood_in_its_own_words() {
     let here = home();
     let (_, packed) = here.packed();

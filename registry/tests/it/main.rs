@@ -7,6 +7,9 @@ mod engine;
 mod fake;
 mod fixture;
 mod folder;
+// What stands before our own registry is called `front`, as in the crate.
+#[path = "../../../cache/tests/it/front.rs"]
+mod faulty;
 mod front;
 mod fuzz;
 mod indices;
@@ -21,6 +24,8 @@ mod refusals;
 mod server;
 mod shelf;
 mod tars;
+mod tier_faults;
+mod tiers;
 mod transfer;
 mod trust;
 mod uploads;

@@ -156,7 +156,8 @@ impl Place {
     }
 }
 
-fn default_in(folder: &Path) -> PathBuf {
+/// The Dockerfile of a folder.
+pub fn default_in(folder: &Path) -> PathBuf {
     let [usual, lower] = DEFAULTS.map(|name| folder.join(name));
     if !usual.exists() && lower.exists() { lower } else { usual }
 }

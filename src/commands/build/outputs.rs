@@ -59,6 +59,29 @@ impl OutputFlags {
         [("--push", self.push), ("--output", !self.output.is_empty()), ("--annotation", !self.annotation.is_empty())]
     }
 
+    /// What goes into a file on this machine, if anything does.
+    pub fn written_file(&self) -> Result<Option<String>> {
+        if let Some((flag, _)) = [("--iidfile", &self.iidfile), ("--metadata-file", &self.metadata_file)]
+            .iter()
+            .find(|(_, file)| file.is_some())
+        {
+            return Ok(Some((*flag).to_owned()));
+        }
+        for text in &self.output {
+            let output = Output::parse(text, true)?;
+            if matches!(output.to, To::Files(_) | To::File(..)) && !output.is_stdout() {
+                return Ok(Some(format!("--output {text}")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the image goes into a container engine.
+    pub fn uses_engine(&self) -> bool {
+        let is_engine = |text: &String| Output::parse(text, true).is_ok_and(|output| output.to == To::Engine);
+        self.load || self.output.iter().any(is_engine)
+    }
+
     /// The flag that can be about one image only, if one was given.
     pub fn of_one_image(&self) -> Option<&'static str> {
         let files = [("--iidfile", &self.iidfile), ("--metadata-file", &self.metadata_file)];

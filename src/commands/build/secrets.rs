@@ -62,6 +62,17 @@ impl Spec {
     }
 }
 
+/// The file and the variable that a secret may come from.
+pub fn place(text: &str) -> Result<(Option<String>, Option<String>)> {
+    let Spec { id, file, env } = Spec::parse(text)?;
+    Ok(match (file, env) {
+        (_, Some(name)) => (None, Some(name)),
+        (Some(file), None) => (Some(file), None),
+        (None, None) if std::env::var_os(&id).is_some() => (None, Some(id)),
+        (None, None) => (Some(id), None),
+    })
+}
+
 /// The values of secrets by id.
 pub fn read(specs: &[String]) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut secrets = BTreeMap::new();

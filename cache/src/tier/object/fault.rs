@@ -7,15 +7,18 @@ use object_store::Error;
 use object_store::client::HttpError;
 
 use super::super::TierError;
-use super::http::NoSpace;
+use super::http::Refusal;
 
 /// Longer words of a store are cut.
 const MOST_WORDS: usize = 300;
 
 pub(super) fn of(error: Error) -> TierError {
     let why = words(&error);
-    if find::<NoSpace>(&error).is_some() {
-        return TierError::Full(why);
+    match find::<Refusal>(&error) {
+        Some(Refusal::Full(_)) => return TierError::Full(why),
+        Some(Refusal::Denied(_)) => return TierError::Denied(why),
+        Some(Refusal::Nowhere(_)) => return TierError::Missing(format!("the bucket or container ({why})")),
+        None => {}
     }
     // Of a folder; what the network says of itself in these words means that nobody answers.
     if find::<HttpError>(&error).is_none()

@@ -18,10 +18,19 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// No answer that says no is longer.
 const MOST: usize = 16 << 10;
 
-/// The store takes nothing more.
+/// An answer that says no. The crate tells these apart for some requests and not for others, such as lists.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct NoSpace(String);
+pub(super) enum Refusal {
+    /// The store takes nothing more.
+    #[error("{0}")]
+    Full(String),
+    /// Not from us.
+    #[error("{0}")]
+    Denied(String),
+    /// There is no such bucket.
+    #[error("{0}")]
+    Nowhere(String),
+}
 
 /// Makes our clients.
 #[derive(Debug)]
@@ -49,14 +58,21 @@ impl HttpService for Client {
                 tokio::time::sleep(asked.map_or(Duration::ZERO, Duration::from_secs).min(LONGEST)).await;
                 Ok(answer)
             }
-            // RFC 4918, 11.5; MinIO says `XMinioStorageFull`. 403 with `QuotaExceeded` is Ceph's.
-            403 | 507 => {
+            404 => {
                 let (head, body) = answer.into_parts();
                 let text = beginning(body).await;
-                if head.status == 507 || text.contains("QuotaExceeded") {
-                    return Err(HttpError::new(HttpErrorKind::Unknown, NoSpace(text)));
+                match ["NoSuchBucket", "ContainerNotFound"].iter().any(|code| text.contains(code)) {
+                    true => Err(HttpError::new(HttpErrorKind::Unknown, Refusal::Nowhere(text))),
+                    false => Ok(HttpResponse::from_parts(head, HttpResponseBody::from(text))),
                 }
-                Ok(HttpResponse::from_parts(head, HttpResponseBody::from(text)))
+            }
+            // RFC 4918, 11.5; MinIO says `XMinioStorageFull`. 403 with `QuotaExceeded` is Ceph's.
+            401 | 403 | 507 => {
+                let status = answer.status();
+                let text = format!("{status}: {}", beginning(answer.into_body()).await);
+                let is_full = status == 507 || text.contains("QuotaExceeded");
+                let refusal = if is_full { Refusal::Full(text) } else { Refusal::Denied(text) };
+                Err(HttpError::new(HttpErrorKind::Unknown, refusal))
             }
             _ => Ok(answer),
         }

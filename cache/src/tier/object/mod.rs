@@ -134,14 +134,25 @@ impl ObjectTier {
     }
 
     async fn names(&self) -> TierResult<Vec<SegmentName>> {
-        let folder = self.root.clone().join("segments");
-        let mut list = self.store.list(Some(&folder));
-        let mut names = Vec::new();
-        while let Some(meta) = self.within(list.try_next()).await? {
-            names.extend(meta.location.filename().and_then(SegmentName::parse));
+        let mut broke = false;
+        loop {
+            let list = self.store.list(Some(&self.root.clone().join("segments")));
+            match tokio::time::timeout(self.options.patience, list.try_collect::<Vec<_>>()).await {
+                Ok(Ok(list)) => {
+                    let mut names: Vec<_> =
+                        list.iter().filter_map(|meta| SegmentName::parse(meta.location.filename()?)).collect();
+                    names.sort();
+                    return Ok(names);
+                }
+                // The crate does not go on where the answer to this request breaks in the middle, as it does elsewhere.
+                Ok(Err(e)) => match fault::of(e) {
+                    TierError::Unreachable(_) if !broke => broke = true,
+                    e => return Err(e),
+                },
+                Err(_) => return Err(self.stalled()),
+            }
+            tokio::time::sleep(self.options.backoff).await;
         }
-        names.sort();
-        Ok(names)
     }
 
     /// Takes objects away and says how many were there, and their bytes.

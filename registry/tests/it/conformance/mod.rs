@@ -6,7 +6,7 @@ mod collected;
 mod concurrent;
 mod discovery;
 mod immutable;
-mod lab;
+pub mod lab;
 mod management;
 mod pull;
 mod push;
