@@ -49,6 +49,11 @@ impl CacheFlags {
         Self { cache_read_only: !is_no, ..Self::default() }
     }
 
+    /// Places to take from, and nothing to put anywhere.
+    pub fn reading(cache_from: Vec<String>) -> Self {
+        Self { cache_from, ..Self::default() }
+    }
+
     /// The tiers that are meant.
     pub fn tiers(&self, app: &App, config: Option<&Config>) -> Result<Vec<TierUse>> {
         let mut wanted: Vec<CacheTier> = Vec::new();

@@ -100,21 +100,18 @@ if [ -z "${SHIPLAP_HOME:-}" ]; then
 fi
 shiplap doctor >&2
 
-# The flags for the caches become the arguments of this script.
-set --
-for spec in $cache; do
-    from=$(printf %s "$spec" | sed 's/,mode=[^,]*//')
-    set -- "$@" --cache-from "$from"
-    [ "$write" = true ] || continue
-    # A folder is `src` for reading and `dest` for writing. `max` keeps the results of all stages, which is what spares a fresh runner work.
-    to=$(printf %s "$spec" | sed 's/,src=/,dest=/')
-    case $to in *,mode=*) ;; *) to=$to,mode=max ;; esac
-    set -- "$@" --cache-to "$to"
-done
+# Prints the flags for the caches, one a line. `cache_flags false` leaves out those for writing.
+cache_flags() {
+    for spec in $cache; do echo "--cache-from=$spec" | sed 's/,mode=[^,]*//'; done
+    [ "$1" = true ] || return 0
+    # A folder is `src` for reading and `dest` for writing.
+    for spec in $cache; do echo "--cache-to=$spec" | sed 's/,src=/,dest=/'; done
+}
 
-# A release builds by itself, with the caches of shiplap.toml.
-if [ -z "$version" ] || [ -n "$push" ] || [ $# -gt 0 ]; then
-    shiplap --json --progress plain build "$@" ${instance:+"$instance"} >"$work/built"
+# A release builds by itself.
+if [ -z "$version" ] || [ -n "$push" ]; then
+    # shellcheck disable=SC2046 # no flag has blanks in it
+    shiplap --json --progress plain build $(cache_flags "$write") ${instance:+"$instance"} >"$work/built"
     mv "$work/built" "$work/build.json"
 fi
 
@@ -122,11 +119,14 @@ if [ -n "$push" ]; then
     tag=${SHIPLAP_PUSH_TAG:-ci-$(git rev-parse --short=12 HEAD)}
     jq -r '.images[] | "\(.image) \(.names[0])"' "$work/build.json" >"$work/images"
     while read -r image name; do
-        shiplap --json push "$name" --as "$push/$image:$tag" >>"$work/pushed.json"
+        # Layers that were reused are mounted from the cache or taken from it.
+        # shellcheck disable=SC2046 # as above
+        shiplap --json push $(cache_flags false) "$name" --as "$push/$image:$tag" >>"$work/pushed.json"
     done <"$work/images"
 fi
 
 if [ -n "$version" ]; then
-    shiplap --json --progress plain release ${instance:+"$instance"} "${version#v}" >"$work/released"
+    # shellcheck disable=SC2046 # as above
+    shiplap --json --progress plain release $(cache_flags "$write") ${instance:+"$instance"} "${version#v}" >"$work/released"
     mv "$work/released" "$work/release.json"
 fi

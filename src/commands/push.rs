@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::json;
+use shiplap_cache::Digest;
+use shiplap_registry::remote::Remote;
 use shiplap_registry::signature::is_signature_tag;
 use shiplap_registry::{Images, Pushed, Reference, Repository};
 
@@ -13,6 +16,7 @@ use crate::commands::build::packing::{CompressionKind, Packing};
 use crate::failure::{Failure, Kind, Result};
 use crate::output;
 use crate::supply::exchange;
+use crate::tiers::CacheFlags;
 
 /// Push an image of the store to its registry
 ///
@@ -31,6 +35,10 @@ pub struct Args {
     /// How layers are compressed
     #[arg(long, value_name = "KIND")]
     compression: Option<CompressionKind>,
+    /// Where layers are that a build reused and that are not here, as --cache-from of `shiplap build` names places [default: the caches in
+    /// shiplap.toml]
+    #[arg(long, value_name = "SPEC")]
+    cache_from: Vec<String>,
     /// Print the name and digest and nothing else
     #[arg(short, long)]
     quiet: bool,
@@ -44,6 +52,9 @@ impl Args {
 }
 
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
+    if !args.cache_from.is_empty() {
+        app.use_cache(&CacheFlags::reading(args.cache_from.clone()))?;
+    }
     let images = app.images()?;
     let names = if args.all_tags { all_tags(&images, &args.name)? } else { vec![args.name.clone()] };
     let client = app.client();
@@ -54,17 +65,17 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
             let why = format!("{} is the id of an image and no name to push it under", name.repository().familiar());
             return Err(Failure::new(Kind::Usage, why).hint("give one with --as REGISTRY/NAME:TAG"));
         }
-        let digest = match images.tag_digest(&name)? {
+        let (digest, remote) = match images.tag_digest(&name)? {
             // What was released is pushed as it is.
-            Some(digest) => digest,
-            None => {
-                let image = find_whole(app, &images, &name).await?;
-                Packing::plain(args.compression)?.pack(app, &images, &image)?.manifest.digest
-            }
+            Some(digest) => (digest, None),
+            None => packed(app, &images, args, &name).await?,
         };
         let repository = name.repository().clone();
         let target = args.other.clone().unwrap_or(name);
-        let mut pushed = exchange::push_whole(&client, &images, &digest, &target).await?;
+        let mut pushed = match &remote {
+            Some(_) => client.push_from(&images, remote.as_deref(), &digest, &target).await?,
+            None => exchange::push_whole(&client, &images, &digest, &target).await?,
+        };
         exchange::copy_signatures(&images, &repository, target.repository(), &digest)?;
         pushed.sent +=
             exchange::push_attached(&client, &images, target.repository(), &digest, &|text| app.note(text)).await?;
@@ -73,6 +84,25 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
     app.progress.finish();
     report(app, &done, args.all_tags, args.quiet)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Packs an image. Where layers that it reused are in a cache elsewhere alone and can be mounted from there, that comes along, and they do not come here.
+async fn packed(app: &App, images: &Images, args: &Args, name: &Reference) -> Result<(Digest, Option<Arc<Remote>>)> {
+    let packing = Packing::plain(args.compression)?;
+    let image = find(images, name)?;
+    if !packing.changes_layers()
+        && !images.has_layers(&image)?
+        && let Some(remote) = app.remote(images)?
+    {
+        remote.sync().await?;
+        match packing.clone().with_layers_elsewhere(true).pack(app, images, &image) {
+            // The cache does not have any more what it had: then what is left of it must come here.
+            Err(error) if error.kind() == Kind::Store => {}
+            packed => return Ok((packed?.manifest.digest, Some(remote))),
+        }
+    }
+    let image = find_whole(app, images, name).await?;
+    Ok((packing.pack(app, images, &image)?.manifest.digest, None))
 }
 
 /// The tags that images of the store have in a repository, by name or by release.

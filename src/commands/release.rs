@@ -24,6 +24,7 @@ use crate::holdings;
 use crate::many::{self, Jobs, Select};
 use crate::release_images::{inputs, owned_files, release_image, request};
 use crate::supply::{Recipe, SignedCheck, Wanted, exchange, keys};
+use crate::tiers::CacheFlags;
 use crate::{output, shared};
 
 /// Build, tag, push and record the images of an instance as one release
@@ -51,6 +52,8 @@ pub struct Args {
     /// [release]]
     #[arg(long, value_name = "FILE")]
     sign_key: Option<PathBuf>,
+    #[command(flatten)]
+    cache: CacheFlags,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,6 +65,7 @@ struct Report {
 }
 
 pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
+    app.use_cache(&args.cache)?;
     let config = app.need_config()?;
     let (word, version) = deploy::words(&args.select, args.instance.as_deref(), args.version.as_deref())?;
     if let Some(instances) = args.select.instances(&config, word)? {

@@ -219,6 +219,40 @@ fn gitlab_builds_pushes_and_releases_by_the_kind_of_pipeline() {
 }
 
 #[test]
+fn fresh_runners_reuse_what_the_default_branch_made_and_merge_requests_add_nothing() {
+    let Some(linters) = Linters::there() else { return };
+    let place = Place::new();
+    let cache = format!("cache=type=registry,ref={}/campus/cache", place.at());
+    let jobs = linters.gitlab_jobs(&place.home, &["instance=campus", &format!("push={}/site", place.at()), &cache]);
+    let fresh = |job: &str, more: &[(&str, &str)]| {
+        let runner = Runner::new(&place);
+        runner.gitlab(&place, &jobs[job], more).ok();
+        runner.report()
+    };
+    assert_eq!(ran(&fresh("shiplap-merge-request", &[])), 4);
+    assert_eq!(ran(&fresh("shiplap-build", &[])), 4, "a merge request wrote into the cache");
+    let kept = place.tags("campus/cache");
+    assert!(!kept.is_empty());
+    assert_eq!(ran(&fresh("shiplap-merge-request", &[])), 0);
+
+    // No layer is fetched, and none is sent: they are mounted from the cache.
+    let again = fresh("shiplap-build", &[]);
+    assert_eq!((ran(&again), &again["build"]["images"][0]["cache"]["layers"]), (0, &json!(0)));
+    for pushed in again["pushed"].as_array().unwrap() {
+        assert!(pushed["sent"].as_u64().unwrap() < 10_000, "{pushed}");
+    }
+    let release = fresh("shiplap-release", &[("CI_COMMIT_TAG", "1.0.0")])["release"].clone();
+    assert_eq!((&release["steps"]["run"], &release["steps"]["reused"]), (&json!(0), &json!(4)));
+
+    place.origin.write("openedx/text", "a change that nobody has looked at");
+    place.origin.commit("a change");
+    for _ in 0..2 {
+        assert_eq!(ran(&fresh("shiplap-merge-request", &[])), 1);
+    }
+    assert_eq!(place.tags("campus/cache"), kept);
+}
+
+#[test]
 fn a_runner_without_root_does_the_same() {
     let Some(linters) = Linters::there() else { return };
     let Some(user) = User::new() else { return };

@@ -11,7 +11,7 @@ use shiplap_builder::dockerfile::BuildOptions;
 use shiplap_registry::archive::export_folder;
 use shiplap_registry::engine::{Engine, HandedOver};
 use shiplap_registry::remote::Remote;
-use shiplap_registry::{Compression, Images, PackOptions, Packed, Reference};
+use shiplap_registry::{Images, PackOptions, Packed, Reference};
 
 use super::annotations::{self, Annotation};
 use super::packing::{CompressionKind, Packing, SOURCE_DATE_EPOCH, pack_options_at};
@@ -224,10 +224,7 @@ impl Outputs {
             To::Registry { .. } => output.force_compression,
             To::Engine | To::Files(_) | To::File(..) => true,
         };
-        let noted = |packing: &Packing| {
-            let PackOptions { compression, clamp, .. } = packing.options;
-            !packing.annotations.is_empty() || clamp.is_some() || compression != Compression::default()
-        };
+        let noted = |packing: &Packing| !packing.annotations.is_empty() || packing.changes_layers();
         self.wanted.anything() || self.all.iter().any(|(output, packing)| packed(output) || noted(packing))
     }
 

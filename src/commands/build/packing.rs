@@ -47,6 +47,11 @@ impl Packing {
         self
     }
 
+    /// Whether layers are packed otherwise than in caches, so that they must be here.
+    pub fn changes_layers(&self) -> bool {
+        self.options.clamp.is_some() || self.options.compression != Compression::default()
+    }
+
     /// Packs an image.
     pub fn pack(&self, app: &App, images: &Images, image: &Image) -> Result<Packed> {
         let packed = images.pack(image, &self.options, &*app.progress)?;
