@@ -180,6 +180,26 @@ async fn a_registry_that_deletes_nothing_says_so_and_one_that_deletes_tags_alone
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_the_registry_does_not_see_for_an_instant_is_waited_for() {
+    let here = home();
+    let name = segment(&here, 1_790_000_000, b"s");
+    let unknown =
+        r#"{"errors":[{"code":"DIGEST_INVALID","message":"x"},{"code":"MANIFEST_BLOB_UNKNOWN","message":"y"}]}"#;
+    let tries = std::sync::atomic::AtomicUsize::new(0);
+    let fake = Fake::start(move |r| match r.method.as_str() {
+        "PUT" if r.path.contains("/manifests/") => match tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => answer(400).body(unknown),
+            _ => answer(201),
+        },
+        "HEAD" if r.path.contains("/manifests/") => answer(404),
+        _ => answer(200),
+    });
+    let tier = RegistryTier::new(client(), format!("127.0.0.1:{}/x", fake.port).parse().unwrap());
+    tier.publish(here.store(), &name, &[]).await.unwrap();
+    assert_eq!(fake.count("PUT", "/manifests/"), 2);
+}
+
 const WRITERS: u32 = 10;
 const ROUNDS: u32 = 3;
 

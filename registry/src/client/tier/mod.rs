@@ -16,10 +16,11 @@ use shiplap_cache::tier::segment::SEGMENT;
 use shiplap_cache::tier::{Part, SegmentName, Swept, Tier, TierBlob, TierError, TierResult};
 use shiplap_cache::{Digest, Store};
 
-use super::push::SOURCES;
+use super::fault::Fault;
+use super::push::{Outgoing, SOURCES};
 use super::session::Removal;
 use super::{Access, Client, Session};
-use crate::{Descriptor, Reference, Repository, Result, Trouble};
+use crate::{Descriptor, Reference, RemoteError, Repository, Result, Trouble};
 
 /// A tier in a repository.
 #[derive(Debug, Clone)]
@@ -74,11 +75,11 @@ impl RegistryTier {
         // Whoever sees the first tag finds everything that the others keep, so it is written last.
         for (number, manifest) in manifest::of(name, &segment, &empty, parts)?.iter().enumerate().rev() {
             let tag = self.tagged(&tag_of(name, number))?;
-            if let Err(error) = session.place(&tag, manifest).await {
+            if let Err(error) = session.place_soon(&tag, manifest).await {
                 // A registry that lets no tag be written twice refuses the second attempt, when only the answer to the first was lost.
                 let there = session.digest(&tag).await;
                 if !there.is_ok_and(|there| there == manifest.digest) {
-                    return Err(error);
+                    return Err(error.into());
                 }
             }
         }
@@ -111,7 +112,7 @@ impl RegistryTier {
 
     /// Removes a tag with its manifest, which has no other: it has its name in it.
     async fn remove_tag(&self, session: &Session, tag: &Reference) -> TierResult<()> {
-        let failed = |e: crate::RemoteError| fault::of(e.into());
+        let failed = |e: RemoteError| fault::of(e.into());
         let digest = match session.digest(tag).await {
             Ok(digest) => digest,
             Err(e) if matches!(e.trouble, Trouble::NotFound) => return Ok(()),
@@ -126,6 +127,23 @@ impl RegistryTier {
             }
         }
         Err(TierError::Unsupported(format!("{} deletes nothing ({why})", self.repository.registry())))
+    }
+}
+
+impl Session {
+    /// Puts a manifest in its place whose blobs were there a moment ago. While somebody else uploads one of them too, distribution's registry, which writes its
+    /// links in place, says for an instant that it does not know it.
+    async fn place_soon(&self, target: &Reference, manifest: &Outgoing) -> Result<(), RemoteError> {
+        let what = format!("push the manifest of {}", target.familiar());
+        let call = || async {
+            match self.put_manifest(target, manifest).await {
+                Err(Fault::Answer(r)) if r.has(&["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"]) => {
+                    Err(Fault::Stalled(r.message))
+                }
+                placed => placed.map(drop),
+            }
+        };
+        self.attempt(&what, call).await
     }
 }
 
