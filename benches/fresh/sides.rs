@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{Result, output, timed};
-use crate::site::{BASE, Site};
+use crate::site::Site;
 
 pub trait Side {
     fn name(&self) -> &'static str;
@@ -78,9 +78,9 @@ impl Side for Shiplap {
 
     fn prepare(&mut self, site: &Site) -> Result<()> {
         let mut import = self.command();
-        import.arg("import").arg(&site.base.tar).arg(BASE);
+        import.arg("import").arg(&site.base.tar).arg(&self.names.base);
         output(import.args(site.changes.iter().map(|change| format!("--change={change}"))))?;
-        output(self.command().args(["push", BASE, &self.names.base])).map(drop)
+        output(self.command().args(["push", &self.names.base])).map(drop)
     }
 
     fn forget(&mut self) -> Result<()> {
