@@ -318,6 +318,12 @@ pub(crate) fn layer_of(result: &str) -> Option<LayerId> {
     serde_json::from_str::<StepResult>(result).ok()?.layer
 }
 
+/// Whether a stored result is newer than another; of two that are as old, one and the same on every machine.
+pub(crate) fn is_newer(result: &str, than: &str) -> bool {
+    let age = |text: &str| serde_json::from_str::<StepResult>(text).map_or(i64::MIN, |result| result.created);
+    (age(result), result) > (age(than), than)
+}
+
 /// The names of a stack's layers, one behind the other.
 fn names(stack: &Stack) -> Vec<u8> {
     stack.layers().iter().flat_map(|layer| *layer.as_bytes()).collect()

@@ -111,8 +111,10 @@ pub(crate) fn unpacked_anywhere(store: &Store, tars: [&Digest; 2]) -> Result<Opt
     for tar in tars {
         match store.name(UNPACKED, &tar.hex())?.map(|text| text.parse::<LayerId>()) {
             Some(Ok(id)) => return Ok(Some(Unpacked::Layer(id))),
-            Some(Err(_)) => return Ok(Some(Unpacked::Nothing)),
-            None => {}
+            Some(Err(_)) if store.name(UNPACKED, &tar.hex())?.as_deref() == Some("") => {
+                return Ok(Some(Unpacked::Nothing));
+            }
+            Some(Err(_)) | None => {}
         }
     }
     Ok(None)

@@ -336,17 +336,25 @@ pub async fn publish(app: &App, images: &Images, built: &Built) -> Result<()> {
     Ok(())
 }
 
+/// So often an image is built because a layer of it was in no cache any more.
+const ROUNDS: usize = 5;
+
 /// As [`build`], and all layers of the image are here.
 pub async fn build_whole(app: &App, images: &Images, request: Request, image: Option<&str>) -> Result<Built> {
     let remote = app.remote(images)?;
-    loop {
+    for round in 1.. {
         let built = build(app, images, request.clone(), image).await?;
         match &remote {
-            // What is gone is not counted on any more: the next build makes it.
-            Some(remote) if remote.layers(&built.image.layers).await?.is_err() => {}
+            // What is gone is not counted on any more: the next build makes it. The last one does without caches.
+            Some(remote) if round < ROUNDS && remote.layers(&built.image.layers).await?.is_err() => {
+                if round + 1 == ROUNDS {
+                    remote.leave_alone();
+                }
+            }
             _ => return Ok(built),
         }
     }
+    unreachable!("the last round returns")
 }
 
 /// Builds, with errors shown at their place.

@@ -179,6 +179,7 @@ async fn start(
     stack: &Stack,
 ) -> Result<(), StepError> {
     let store = run.builder.store();
+    run.builder.know(stack.layers()).await?;
     let name = name(run, ahead, id, &keyed, &*store.tree(stack.layers())?)?;
     let wrong_before = match &name {
         Some(name) => store.name(GUESSES, name)?.as_deref() == Some(WRONG),
@@ -208,7 +209,7 @@ async fn start(
         let Ok(_turn) = builder.together.ahead().acquire().await else { return };
         // Should it fail, it fails again when its turn comes, and then it is told.
         if !manner.cancel.is_cancelled()
-            && task.ready(id, &keyed, &work, &stack).await.is_ok()
+            && ready(&task, id, &keyed, &work, &stack, &manner.cancel).await
             && let Ok((result, _)) = blocking(move || execute(&task, id, &keyed, &work, &stack, &manner)).await
         {
             let _ = tell.set(result);
@@ -219,6 +220,19 @@ async fn start(
     guess.run = Some(Running { cancel, done, output, made, why });
     state.guesses.insert(id, guess);
     Ok(())
+}
+
+/// Fetches what a guessed step needs, unless it is cancelled meanwhile: nobody waits for gigabytes of a wrong guess.
+async fn ready(run: &Arc<Run>, id: StepId, keyed: &Keyed, work: &Work, stack: &Stack, cancel: &Cancel) -> bool {
+    let cancelled = async {
+        while !cancel.is_cancelled() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        ready = run.ready(id, keyed, work, stack) => ready.is_ok(),
+        () = cancelled => false,
+    }
 }
 
 /// The name of a guess: the step, and those that made what it read the last time and are running or waiting. None when it reads nothing
@@ -253,6 +267,10 @@ pub(super) async fn arrive(
     };
     let Some(guess) = guess else { return Ok(None) };
     let store = run.builder.store();
+    if found.is_none() {
+        run.builder.know(guess.stack.layers()).await?;
+        run.builder.know(stack.layers()).await?;
+    }
     let right = found.is_some() || {
         let (guessed, tree) = (store.tree(guess.stack.layers())?, store.tree(stack.layers())?);
         let runs = store.runs(&keyed.key)?;

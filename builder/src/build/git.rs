@@ -138,8 +138,25 @@ fn set_times(tree: &Path, seconds: i64) -> Result<(), FetchError> {
     let times = Timestamps { last_access: time, last_modification: time };
     for item in walkdir::WalkDir::new(tree).contents_first(true) {
         let item = item.map_err(|e| io("read", tree, e.into()))?;
+        set_mode(&item)?;
         rustix::fs::utimensat(CWD, item.path(), &times, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|e| io("set the time of", item.path(), e.into()))?;
+    }
+    Ok(())
+}
+
+/// The mode that a file has where the umask is 022, as in BuildKit: git knows of a file only whether it can be run, and the rest is the umask's.
+fn set_mode(item: &walkdir::DirEntry) -> Result<(), FetchError> {
+    use std::os::unix::fs::PermissionsExt;
+    if item.path_is_symlink() {
+        return Ok(());
+    }
+    let mode = item.metadata().map_err(|e| io("read", item.path(), e.into()))?.permissions().mode() & 0o7777;
+    let own = mode & 0o500;
+    let wanted = mode & 0o755 | own >> 3 | own >> 6;
+    if wanted != mode {
+        let wanted = std::fs::Permissions::from_mode(wanted);
+        std::fs::set_permissions(item.path(), wanted).map_err(|e| io("change the mode of", item.path(), e))?;
     }
     Ok(())
 }

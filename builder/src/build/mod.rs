@@ -602,7 +602,13 @@ impl Run {
         if let Some(error) = error {
             // The other stages go on where something is only gone: they are needed the next time round.
             let is_over = !matches!(error, BuildError::Step { why: StepError::Gone(_), .. });
-            lock(&self.failure).get_or_insert(error);
+            let mut kept = lock(&self.failure);
+            match &*kept {
+                // What is only gone is not why a build fails.
+                Some(BuildError::Step { why: StepError::Gone(_), .. }) if is_over => *kept = Some(error),
+                _ => drop(kept.get_or_insert(error)),
+            }
+            drop(kept);
             if is_over {
                 self.builder.cancel.cancel();
             }

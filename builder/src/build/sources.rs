@@ -179,7 +179,7 @@ impl Sources {
             }
             Source::Image(image) => Some(format!("tree {}", self.image_stack(image).id())),
             Source::Context(_) => None,
-            Source::Git(source) => Some(format!("git {:?}", self.commit(source).await?)),
+            Source::Git(source) => Some(format!("git2 {:?}", self.commit(source).await?)),
             Source::Http(url) => {
                 let fetched = self.fetch(builder, url).await?;
                 Some(format!("http {}", fetched.digest))

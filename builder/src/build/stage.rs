@@ -258,6 +258,9 @@ async fn verify(
 ) -> Result<StepResult, StepError> {
     let work = complete(run, step, work).await?;
     run.ready(id, &keyed, &work, stack).await?;
+    if let Some(layer) = reused.layer {
+        run.builder.know(&[layer]).await?;
+    }
     let _turn = run.builder.together.running().acquire().await;
     let (task, stack) = (run.clone(), stack.clone());
     run.watch.event(Event::Started(id));
@@ -376,7 +379,7 @@ pub(super) fn recall(
     let Some(memo) = memo else { return Ok(None) };
     let name = ContentHash::of(memo.as_bytes()).hex();
     let known = store.name(DIGESTS, &name)?;
-    if known.is_some() {
+    if known.is_some() && is_true_elsewhere(memo) {
         sources.note_memo(name);
     }
     Ok(known.and_then(|text| serde_json::from_str(&text).ok()))
@@ -386,8 +389,15 @@ pub(super) fn recall(
 pub(super) fn remember(store: &Store, sources: &Sources, memo: &str, digests: &[ContentHash]) -> Result<(), StepError> {
     let name = ContentHash::of(memo.as_bytes()).hex();
     store.set_name(DIGESTS, &name, &serde_json::to_string(digests)?)?;
-    sources.note_memo(name);
+    if is_true_elsewhere(memo) {
+        sources.note_memo(name);
+    }
     Ok(())
+}
+
+/// Whether a digest is the same on other machines: what git keeps for itself in `.git` is not.
+fn is_true_elsewhere(memo: &str) -> bool {
+    !memo.contains("keep_git_dir: true")
 }
 
 /// The space of names for digests.

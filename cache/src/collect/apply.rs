@@ -14,6 +14,9 @@ use crate::steps::layer_of;
 use crate::store::{BLOB, LAYER, restore_layer};
 use crate::{Digest, Error, LayerId, Result, Store};
 
+/// What nobody heard of a tier for so many days is forgotten.
+const TIER_DAYS: u32 = 90;
+
 /// A row of `doomed`.
 struct Row {
     kind: String,
@@ -117,8 +120,18 @@ fn doom(store: &Store, db: &Connection, found: &Survey, alone: bool, gone: &Path
     drop_results(db).map_err(fail)?;
     found.stale.iter().try_for_each(|stale| drop_reference(db, stale)).map_err(fail)?;
     adopt_strays(store, db, batch)?;
+    forget_old_tiers(db).map_err(fail)?;
     sweep_indices(store, db)?;
     Ok(freed)
+}
+
+/// Forgets what was heard of tiers long ago, which takes away nothing of theirs by then: a tier that is still in use is heard of again, for its segments are read
+/// anew.
+fn forget_old_tiers(db: &Connection) -> rusqlite::Result<()> {
+    let since = crate::today().saturating_sub(TIER_DAYS);
+    db.execute("DELETE FROM tier_layers WHERE day < ?1", [since])?;
+    db.execute("DELETE FROM tier_known WHERE day < ?1", [since])?;
+    db.execute("DELETE FROM tier_segments WHERE tier NOT IN (SELECT tier FROM tier_layers)", []).map(drop)
 }
 
 /// Takes away the indices that no layer has, here or in a tier. Whoever brings a layer or an index writes its row under the lock that is held now.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Store, lock, now};
 use crate::error::At;
-use crate::steps::layer_of;
+use crate::steps::{is_newer, layer_of};
 use crate::tier::segment::{Exact, Known, Layer, Run, Segment};
 use crate::tier::{SegmentName, TierBlob};
 use crate::{ContentHash, Digest, LayerBlob, LayerId, LayerIndex, Result, Stack, StepKey, StepResult};
@@ -198,11 +198,12 @@ impl Store {
         })
     }
 
-    /// Takes in what a segment says. What is known here stays as it is: of two results for one input either is right, and the first one wins.
+    /// Takes in what a segment says. Of two results for one input the newer one counts: somebody wanted it anew, or both are right. From a tier that is not
+    /// `read`, only what it has is learnt, and no result and no name.
     ///
     /// # Errors
     /// The database fails.
-    pub fn learn(&self, tier: &str, name: &SegmentName, segment: &Segment) -> Result<()> {
+    pub fn learn(&self, tier: &str, name: &SegmentName, segment: &Segment, read: bool) -> Result<()> {
         self.transact(|db| {
             db.execute("INSERT OR IGNORE INTO tier_segments VALUES (?1, ?2)", params![tier, name.to_string()])?;
             // Layers first: whether a result that is here is of any use depends on them.
@@ -215,12 +216,14 @@ impl Store {
                 };
                 insert_layer(db, &layer.id(), &place)?;
             }
-            learn_runs(db, tier, segment)?;
-            learn_exact(db, tier, segment)?;
+            learn_runs(db, tier, segment, read)?;
+            learn_exact(db, tier, segment, read)?;
             for Known { space, name, value, day } in &segment.names {
                 if NAMES.contains(&space.as_str()) {
-                    db.prepare_cached("INSERT OR IGNORE INTO names VALUES (?1, ?2, ?3)")?
-                        .execute([space, name, value])?;
+                    if read {
+                        db.prepare_cached("INSERT OR IGNORE INTO names VALUES (?1, ?2, ?3)")?
+                            .execute([space, name, value])?;
+                    }
                     tell(db, tier, &name_key(space, name, value), *day)?;
                 }
             }
@@ -254,13 +257,13 @@ impl Store {
         for UsedStep { step, parent, result } in steps {
             let text = serde_json::to_string(result)?;
             let tree = parent.id();
-            if self.is_news(tier, &exact_key(step.as_bytes(), tree.as_bytes()))? {
+            if self.is_news(tier, &exact_key(step.as_bytes(), tree.as_bytes(), &text))? {
                 let result = draft.result(&text);
                 let (step, parent) = (*step.as_bytes(), *tree.as_bytes());
                 draft.segment.exact.push(Exact { step, parent, result, day });
             }
             for run in self.runs_with(step, &text)? {
-                if seen.insert(run.input) && self.is_news(tier, &run_key(&run.input))? {
+                if seen.insert(run.input) && self.is_news(tier, &run_key(&run.input, &text))? {
                     let (set, result) = (draft.set(run.set), draft.result(&text));
                     let (input, step) = (run.input, *step.as_bytes());
                     draft.segment.runs.push(Run { input, step, set, parent: run.parent, result, day });
@@ -416,12 +419,13 @@ impl Draft {
     }
 }
 
-fn run_key(input: &[u8; 32]) -> ContentHash {
-    ContentHash::of(&[b"run", &input[..]].concat())
+/// With the result: what ran anew is news.
+fn run_key(input: &[u8; 32], result: &str) -> ContentHash {
+    ContentHash::of(&[b"run", &input[..], result.as_bytes()].concat())
 }
 
-fn exact_key(step: &[u8; 32], parent: &[u8; 32]) -> ContentHash {
-    ContentHash::of(&[b"exact", &step[..], &parent[..]].concat())
+fn exact_key(step: &[u8; 32], parent: &[u8; 32], result: &str) -> ContentHash {
+    ContentHash::of(&[b"exact", &step[..], &parent[..], result.as_bytes()].concat())
 }
 
 fn replaced_key(name: &SegmentName) -> ContentHash {
@@ -440,7 +444,7 @@ fn tell(db: &Connection, tier: &str, key: &ContentHash, day: u32) -> rusqlite::R
     .map(drop)
 }
 
-fn learn_runs(db: &Connection, tier: &str, segment: &Segment) -> rusqlite::Result<()> {
+fn learn_runs(db: &Connection, tier: &str, segment: &Segment, read: bool) -> rusqlite::Result<()> {
     let mut seq: i64 = db.query_row("SELECT coalesce(max(seq), 0) FROM runs", [], |row| row.get(0))?;
     for run in &segment.runs {
         let (set, result) = (&segment.sets[run.set as usize], &segment.results[run.result as usize]);
@@ -451,26 +455,27 @@ fn learn_runs(db: &Connection, tier: &str, segment: &Segment) -> rusqlite::Resul
         if crate::PathSet::decode(set.clone()).is_none() || serde_json::from_str::<StepResult>(result).is_err() {
             continue;
         }
-        db.prepare_cached("INSERT OR IGNORE INTO path_sets (id, body) VALUES (?1, ?2)")?
-            .execute(params![set_id.as_bytes(), set])?;
+        if read {
+            db.prepare_cached("INSERT OR IGNORE INTO path_sets (id, body) VALUES (?1, ?2)")?
+                .execute(params![set_id.as_bytes(), set])?;
+        }
         let existing: Option<String> = db
             .prepare_cached("SELECT result FROM runs WHERE input = ?1")?
             .query_row([&run.input[..]], |row| row.get(0))
             .optional()?;
-        let is_usable = existing.is_some_and(|result| can_have(db, &result).unwrap_or(true));
-        if !is_usable {
+        if read && is_better(db, result, existing.as_deref())? {
             db.prepare_cached(
                 "INSERT OR REPLACE INTO runs (input, step, path_set, parent, result, seq) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(row)?;
             seq += 1;
         }
-        tell(db, tier, &run_key(&run.input), run.day)?;
+        tell(db, tier, &run_key(&run.input, result), run.day)?;
     }
     Ok(())
 }
 
-fn learn_exact(db: &Connection, tier: &str, segment: &Segment) -> rusqlite::Result<()> {
+fn learn_exact(db: &Connection, tier: &str, segment: &Segment, read: bool) -> rusqlite::Result<()> {
     for exact in &segment.exact {
         let result = &segment.results[exact.result as usize];
         if serde_json::from_str::<StepResult>(result).is_err() {
@@ -480,13 +485,19 @@ fn learn_exact(db: &Connection, tier: &str, segment: &Segment) -> rusqlite::Resu
             .prepare_cached("SELECT result FROM exact WHERE step = ?1 AND parent = ?2")?
             .query_row(params![exact.step, exact.parent], |row| row.get(0))
             .optional()?;
-        if !existing.is_some_and(|result| can_have(db, &result).unwrap_or(true)) {
+        if read && is_better(db, result, existing.as_deref())? {
             db.prepare_cached("INSERT OR REPLACE INTO exact (step, parent, result) VALUES (?1, ?2, ?3)")?
                 .execute(params![exact.step, exact.parent, result])?;
         }
-        tell(db, tier, &exact_key(&exact.step, &exact.parent), exact.day)?;
+        tell(db, tier, &exact_key(&exact.step, &exact.parent, result), exact.day)?;
     }
     Ok(())
+}
+
+/// Whether a result is to take the place of the one that is here.
+fn is_better(db: &Connection, result: &str, existing: Option<&str>) -> rusqlite::Result<bool> {
+    let Some(existing) = existing else { return Ok(true) };
+    Ok(is_newer(result, existing) || !can_have(db, existing)?)
 }
 
 /// Whether the layer of a result is somewhere.
@@ -594,7 +605,8 @@ mod tests {
     fn what_one_store_told_another_one_finds_without_having_the_layer() {
         let (_home, _, used, segment) = told();
         let (_other, store) = store();
-        store.learn("there", &name(), &Segment::decode(&segment.encode().unwrap()).unwrap()).unwrap();
+        let read = Segment::decode(&segment.encode().unwrap()).unwrap();
+        store.learn("there", &name(), &read, true).unwrap();
         // A tier that is not in use has nothing.
         assert_eq!(store.lookup_exact(&used.step, &used.parent).unwrap(), None);
         store.use_tiers(["there".to_owned()]);
@@ -614,7 +626,7 @@ mod tests {
     fn another_tree_that_looks_the_same_to_the_step_finds_it_too() {
         let (_home, _, used, segment) = told();
         let (_other, store) = store();
-        store.learn("there", &name(), &segment).unwrap();
+        store.learn("there", &name(), &segment, true).unwrap();
         store.use_tiers(["there".to_owned()]);
         let tree = |text: &str| {
             let base = store.tree([&layer(&store, &Tree::default(), "in", text)]).unwrap();
@@ -628,7 +640,7 @@ mod tests {
     #[test]
     fn a_tier_is_told_once() {
         let (_home, store, used, segment) = told();
-        store.learn("there", &name(), &segment).unwrap();
+        store.learn("there", &name(), &segment, true).unwrap();
         let (again, layers) =
             store.to_tell("there", std::slice::from_ref(&used), &[("digest".into(), "n".into())]).unwrap();
         assert!(again.is_empty() && layers.is_empty(), "{again:?} {layers:?}");
@@ -643,7 +655,7 @@ mod tests {
         segment.runs.iter_mut().for_each(|run| run.day = long_ago);
         segment.exact.iter_mut().for_each(|exact| exact.day = long_ago);
         segment.layers.iter_mut().for_each(|layer| layer.day = long_ago);
-        store.learn("there", &name(), &segment).unwrap();
+        store.learn("there", &name(), &segment, true).unwrap();
         let (again, layers) = store.to_tell("there", &[used], &[]).unwrap();
         assert_eq!((again.runs.len(), again.exact.len(), layers.len()), (1, 1, 1));
         assert_eq!(again.runs[0].day, today());
@@ -654,7 +666,7 @@ mod tests {
         let (_home, store, used, mut segment) = told();
         let other = serde_json::to_string(&StepResult { created: 99, ..used.result.clone() }).unwrap();
         segment.results = vec![other];
-        store.learn("there", &name(), &segment).unwrap();
+        store.learn("there", &name(), &segment, true).unwrap();
         assert_eq!(store.lookup(&used.step, &used.parent).unwrap().unwrap().result.created, 5);
         // Gone here, and the tier has another one.
         let layer = used.result.layer.unwrap();
@@ -664,7 +676,7 @@ mod tests {
         lock(&store.present).clear();
         segment.runs.clear();
         segment.exact.iter_mut().for_each(|exact| exact.result = 0);
-        store.learn("there", &name(), &segment).unwrap();
+        store.learn("there", &name(), &segment, true).unwrap();
         assert!(store.lookup(&used.step, &used.parent).unwrap().is_some());
     }
 
@@ -673,7 +685,7 @@ mod tests {
         let (_home, store) = store();
         let known = |space: &str| Known { space: space.into(), name: "n".into(), value: "v".into(), day: 1 };
         let segment = Segment { names: vec![known("tag"), known("unpacked")], ..Segment::default() };
-        store.learn("there", &name(), &segment).unwrap();
+        store.learn("there", &name(), &segment, true).unwrap();
         assert_eq!(store.name("tag", "n").unwrap(), None);
         assert_eq!(store.name("unpacked", "n").unwrap().as_deref(), Some("v"));
     }

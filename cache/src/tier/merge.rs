@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::SegmentName;
 use super::segment::{Blob, Exact, Files, Known, Layer, Mount, Run, Segment};
-use crate::steps::layer_of;
+use crate::steps::{is_newer, layer_of};
 
 /// What may stay in a tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Retention {
     pub most: Option<u64>,
 }
 
-/// Puts segments together. Of what they say of the same thing, the newest counts, and of two results the older one: it is the one that others go on with.
+/// Puts segments together. Of what they say of the same thing, the newest counts, and of two results the newer one: somebody wanted it anew, or both are right.
 pub fn merge(mut segments: Vec<(SegmentName, Segment)>, retention: Retention) -> Segment {
     segments.sort_by_key(|(name, _)| *name);
     let mut all = All::default();
@@ -46,11 +46,17 @@ impl<'a> All<'a> {
         for run in &segment.runs {
             let (set, result) = (&segment.sets[run.set as usize], &segment.results[run.result as usize]);
             let kept = self.runs.entry(run.input).or_insert((run, set, result, run.day));
+            if is_newer(result, kept.2) {
+                (kept.0, kept.1, kept.2) = (run, set, result);
+            }
             kept.3 = kept.3.max(run.day);
         }
         for exact in &segment.exact {
             let result = &segment.results[exact.result as usize];
             let kept = self.exact.entry((exact.step, exact.parent)).or_insert((result, exact.day));
+            if is_newer(result, kept.0) {
+                kept.0 = result;
+            }
             kept.1 = kept.1.max(exact.day);
         }
         for layer in &segment.layers {
@@ -79,7 +85,7 @@ impl<'a> All<'a> {
         let mut counted: HashSet<Blob> = HashSet::new();
         let mut size: u64 = 0;
         let mut count = |blobs: &mut dyn Iterator<Item = Blob>| {
-            blobs.filter(|blob| counted.insert(*blob)).for_each(|(_, bytes)| size += bytes);
+            blobs.filter(|blob| counted.insert(*blob)).for_each(|(_, bytes)| size = size.saturating_add(bytes));
             retention.most.is_none_or(|most| size <= most)
         };
         mounts.retain(|mount| count(&mut mount.parts.iter().copied()));

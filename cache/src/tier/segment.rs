@@ -25,6 +25,12 @@ pub const INDEX: &str = "application/vnd.shiplap.cache.index.v1+zstd";
 /// No segment has more bytes than this, packed or not: some hundred thousand steps.
 pub const MOST: u64 = 512 << 20;
 
+/// No blob is larger.
+const LARGEST: u64 = 1 << 42;
+
+/// No packed index is larger: it is read into memory.
+const LARGEST_INDEX: u64 = 1 << 28;
+
 /// What one or many builds learnt.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
@@ -165,7 +171,21 @@ impl Segment {
         let is_result = |place: u32| (place as usize) < segment.results.len();
         let whole = segment.runs.iter().all(|run| is_set(run.set) && is_result(run.result))
             && segment.exact.iter().all(|exact| is_result(exact.result));
-        whole.then_some(segment).ok_or_else(|| "it names what is not in it".to_owned())
+        if !whole {
+            return Err("it names what is not in it".to_owned());
+        }
+        let large = |part: super::Part| part.blob.size > if part.media_type == INDEX { LARGEST_INDEX } else { LARGEST };
+        if segment.parts().into_iter().any(large) {
+            return Err("it speaks of a blob that is too large to be one".to_owned());
+        }
+        // A clock that is wrong must not keep something for ever.
+        let latest = crate::today() + 1;
+        let mut segment = segment;
+        segment.runs.iter_mut().for_each(|run| run.day = run.day.min(latest));
+        segment.exact.iter_mut().for_each(|exact| exact.day = exact.day.min(latest));
+        segment.layers.iter_mut().for_each(|layer| layer.day = layer.day.min(latest));
+        segment.names.iter_mut().for_each(|known| known.day = known.day.min(latest));
+        Ok(segment)
     }
 
     /// All blobs that it speaks of, with their media types.

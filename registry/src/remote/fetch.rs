@@ -115,6 +115,8 @@ impl Remote {
                     self.moved.layers.fetch_add(1, Ordering::Relaxed);
                     return Ok(true);
                 }
+                // A pull of the image notes it again.
+                self.store().forget_place(layer, BASES)?;
                 continue;
             }
             let Some(place) = self.place(&tier) else { continue };

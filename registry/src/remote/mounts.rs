@@ -171,7 +171,10 @@ fn split(index: &LayerIndex, most: u64) -> Result<Vec<LayerIndex>> {
 /// Unpacks the parts aside and puts them in their place, unless somebody was first.
 fn fill(store: &Store, folder: &Path, mount: &UsedMount, parts: &[TierBlob]) -> Result<bool> {
     let lock = std::fs::File::open(folder).at("open", folder)?;
-    flock(&lock, FlockOperation::LockExclusive).map_err(std::io::Error::from).at("lock", folder)?;
+    // Whoever has it fills it himself.
+    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(false);
+    }
     let data = folder.join("data");
     if data.exists() {
         return Ok(false);

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use shiplap_cache::tier::merge::{Retention, merge};
 use shiplap_cache::tier::segment::{INDEX, Layer, Segment};
 use shiplap_cache::tier::{Part, SegmentName, TierBlob, TierError, TierResult};
-use shiplap_cache::{Digest, LayerBlob, LayerId, UsedStep, today};
+use shiplap_cache::{Digest, LayerBlob, LayerId, LayerPlace, UsedStep, today};
 
 use super::mounts::UsedMount;
 use super::{PARALLEL, Place, Remote, blocking};
@@ -114,7 +114,7 @@ impl Remote {
         }
         segment.layers.sort_by_key(|layer| layer.id);
         let (name, bytes) = self.announce(place, &segment).await?;
-        store.learn(tier.name(), &name, &segment)?;
+        store.learn(tier.name(), &name, &segment, place.used.read)?;
         sent += bytes;
         self.moved.sent.fetch_add(sent, Ordering::Relaxed);
         place.succeeded();
@@ -134,6 +134,17 @@ impl Remote {
 
     /// Packs a layer and sends it with its index. None for one that is nowhere.
     async fn send_layer(&self, place: &Place, layer: &LayerId) -> std::result::Result<Option<(Layer, u64)>, Trouble> {
+        let known = self.store().place_in(place.used.tier.name(), layer)?;
+        // What it has, and is only to be told again of, need not come here first.
+        if !self.store().has_layer(layer)?
+            && let Some(LayerPlace { index: Some(index), files: Some(files), .. }) = known
+        {
+            return Ok(Some((Layer::of(layer, index, Some(&files)), 0)));
+        }
+        // An index that no tier has any more is no reason to tell nobody anything.
+        if self.store().index(layer).is_err() {
+            return Ok(None);
+        }
         let Some(files) = self.packed(layer).await? else { return Ok(None) };
         let part = part(&files);
         let bytes = place.used.tier.put(self.store(), &part).await?;
@@ -211,8 +222,8 @@ impl Remote {
                 Ok(segment) => read.push((*name, segment)),
                 // Somebody else is tidying.
                 Err(TierError::Missing(_)) => return Ok(()),
-                // What cannot be read is of no use to anybody.
-                Err(TierError::Corrupt { .. }) => read.push((*name, Segment::default())),
+                // Perhaps it was damaged on the way, or a newer version wrote it. What it speaks of is not known, so nothing may go.
+                Err(TierError::Corrupt { .. }) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
@@ -223,7 +234,7 @@ impl Remote {
         // What retention took away is not there any more.
         self.store().forget_tier(tier.name())?;
         self.store().skip_segments(tier.name(), &names)?;
-        self.store().learn(tier.name(), &name, &merged)?;
+        self.store().learn(tier.name(), &name, &merged, place.used.read)?;
         // Of those that came meanwhile nothing may go.
         let mut keep: HashSet<Digest> = merged.parts().iter().map(|part| part.blob.digest).collect();
         for name in tier.segments().await?.iter().filter(|name| !names.contains(name)) {

@@ -95,7 +95,7 @@ impl Remote {
         }
         // The oldest first: of two results the older one counts.
         for (name, segment) in learnt.iter().rev() {
-            store.learn(tier.name(), name, segment)?;
+            store.learn(tier.name(), name, segment, place.used.read)?;
         }
         Ok(())
     }
