@@ -662,9 +662,9 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_is_here_stays_unless_its_layer_can_be_had_nowhere() {
+    fn a_result_that_is_here_stays_unless_a_newer_one_comes_or_its_layer_is_nowhere() {
         let (_home, store, used, mut segment) = told();
-        let other = serde_json::to_string(&StepResult { created: 99, ..used.result.clone() }).unwrap();
+        let other = serde_json::to_string(&StepResult { created: 3, ..used.result.clone() }).unwrap();
         segment.results = vec![other];
         store.learn("there", &name(), &segment, true).unwrap();
         assert_eq!(store.lookup(&used.step, &used.parent).unwrap().unwrap().result.created, 5);
@@ -678,6 +678,45 @@ mod tests {
         segment.exact.iter_mut().for_each(|exact| exact.result = 0);
         store.learn("there", &name(), &segment, true).unwrap();
         assert!(store.lookup(&used.step, &used.parent).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_ran_anew_is_told_and_takes_the_place_of_what_was_there() {
+        let (_home, here, used, segment) = told();
+        here.learn("there", &name(), &segment, true).unwrap();
+        // As after `--refresh network`.
+        let tree = here.tree(used.parent.layers()).unwrap();
+        let set = here.path_sets(&used.step).unwrap().remove(0);
+        let fresh = StepResult { created: 50, ..used.result.clone() };
+        let result = here.replace(&used.step, &tree, &set, &fresh).unwrap();
+        let (news, _) = here.to_tell("there", &[UsedStep { result: result.clone(), ..used.clone() }], &[]).unwrap();
+        assert_eq!((news.runs.len(), news.exact.len()), (1, 1));
+        // Another store has the old one, and hears of both.
+        let (_other, store) = store();
+        store.use_tiers(["there".to_owned()]);
+        store.learn("there", &name(), &segment, true).unwrap();
+        store.learn("there", &SegmentName { time: 2, digest: Digest::of(b"t") }, &news, true).unwrap();
+        assert_eq!(store.lookup_exact(&used.step, &used.parent).unwrap().unwrap().result, result);
+        // In whatever order, also once they are one.
+        store.learn("there", &name(), &segment, true).unwrap();
+        assert_eq!(store.lookup_exact(&used.step, &used.parent).unwrap().unwrap().result.created, 50);
+        let both = vec![(name(), news), (SegmentName { time: 2, digest: Digest::of(b"t") }, segment)];
+        let merged = crate::tier::merge::merge(both, crate::tier::merge::Retention { since: 0, most: None });
+        assert_eq!((merged.runs.len(), merged.exact.len(), merged.results.len()), (1, 1, 1));
+        assert!(merged.results[0].contains("50"), "{:?}", merged.results);
+    }
+
+    #[test]
+    fn from_a_tier_that_is_only_written_to_no_result_and_no_name_is_taken() {
+        let (_home, _, used, segment) = told();
+        let (_other, store) = store();
+        store.use_tiers(["there".to_owned()]);
+        store.learn("there", &name(), &segment, false).unwrap();
+        assert_eq!(store.lookup_exact(&used.step, &used.parent).unwrap(), None);
+        assert_eq!(store.runs(&used.step).unwrap(), []);
+        assert_eq!(store.name("digest", "n").unwrap(), None);
+        // And it is not told again what it has.
+        assert!(!store.lacks("there", &used.result.layer.unwrap()).unwrap());
     }
 
     #[test]
