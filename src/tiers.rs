@@ -58,11 +58,17 @@ impl CacheFlags {
     pub fn tiers(&self, app: &App, config: Option<&Config>) -> Result<Vec<TierUse>> {
         let mut wanted: Vec<CacheTier> = Vec::new();
         for text in &self.cache_from {
-            let Some(tier) = parse("--cache-from", text)? else { continue };
+            let Some(tier) = parse("--cache-from", text)? else {
+                without_effect(app, "--cache-from", text);
+                continue;
+            };
             wanted.push(CacheTier { write: false, ..tier });
         }
         for text in &self.cache_to {
-            let Some(tier) = parse("--cache-to", text)? else { continue };
+            let Some(tier) = parse("--cache-to", text)? else {
+                without_effect(app, "--cache-to", text);
+                continue;
+            };
             match wanted.iter_mut().find(|known| known.place == tier.place) {
                 Some(known) => *known = CacheTier { read: known.read, ..tier },
                 // What one puts somewhere one wants to find there.
@@ -91,6 +97,18 @@ impl CacheFlags {
     }
 }
 
+/// Places that only BuildKit has, and what does the same here.
+const ELSEWHERE: [(&str, &str); 2] = [
+    ("inline", "no cache is written into images: type=registry,ref=REPOSITORY keeps it beside them"),
+    ("gha", "GitHub's cache is open to BuildKit alone: type=registry,ref=ghcr.io/OWNER/NAME does the same"),
+];
+
+/// Says that a place does nothing here. A command line moves over with it.
+fn without_effect(app: &App, flag: &str, text: &str) {
+    let why = ELSEWHERE.iter().find(|(kind, _)| text.contains(kind)).map_or("", |(_, why)| why);
+    app.progress.say(&format!("note: {flag} {text}: has no effect, {why}"));
+}
+
 /// A place as buildx spells it. None for one that has nothing to act on here.
 fn parse(flag: &str, text: &str) -> Result<Option<CacheTier>> {
     let bare = words(flag, text)?;
@@ -101,6 +119,9 @@ fn parse(flag: &str, text: &str) -> Result<Option<CacheTier>> {
     }
     let mut given: BTreeMap<String, String> = fields(flag, text)?.into_iter().collect();
     let kind = given.remove("type").unwrap_or_default();
+    if ELSEWHERE.iter().any(|(other, _)| *other == kind) {
+        return Ok(None);
+    }
     let mode = match given.remove("mode").as_deref() {
         None | Some("max") => CacheMode::Max,
         Some("min") => CacheMode::Min,
@@ -134,14 +155,6 @@ fn parse(flag: &str, text: &str) -> Result<Option<CacheTier>> {
             let url = format!("az://{container}/{}", given.remove("prefix").unwrap_or_default());
             let settings = renamed(&mut given, &AZURE);
             CacheTier::plain(CachePlace::Object { url, settings })
-        }
-        "inline" => {
-            return Err(Failure::new(Kind::Usage, format!("{flag} {text}: shiplap writes no cache into images"))
-                .hint("type=registry,ref=REPOSITORY keeps it beside them"));
-        }
-        "gha" => {
-            return Err(Failure::new(Kind::Usage, format!("{flag} {text}: GitHub's cache is open to BuildKit alone"))
-                .hint("type=registry,ref=ghcr.io/OWNER/NAME does the same; or type=local in a folder that actions/cache keeps"));
         }
         _ => return Err(wrong(flag, text, "NAME, or type=registry|local|s3|azblob|object,KEY=VALUE")),
     };
@@ -303,6 +316,9 @@ mod tests {
         assert_eq!(url, "s3://b/p");
         assert_eq!(settings["aws_virtual_hosted_style_request"], "false");
         assert_eq!(settings["aws_endpoint_url"], "http://127.0.0.1:9000");
+        for none in ["type=inline", "type=gha,scope=x,mode=max"] {
+            assert!(parse("--cache-to", none).unwrap().is_none());
+        }
         assert_eq!(parse("--cache-to", "type=registry,ref=a/b,mode=min").unwrap().unwrap().mode, CacheMode::Min);
     }
 
@@ -311,8 +327,6 @@ mod tests {
         for (text, why) in [
             ("type=registry", "ref="),
             ("type=local,src=x", "dest="),
-            ("type=gha", "GitHub"),
-            ("type=inline", "no cache into images"),
             ("type=registry,ref=a/b,mode=most", "mode=max"),
             ("type=local,dest=x,colour=red", "no `colour`"),
             ("type=tape", "type=registry|local"),
