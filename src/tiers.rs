@@ -265,10 +265,7 @@ impl RemoteWatch for Told {
 
     fn fetching(&self, layers: usize, bytes: u64) {
         let noun = if layers == 1 { "layer" } else { "layers" };
-        self.0.say(&format!(
-            "fetching {layers} {noun} ({}) from the cache for a step that must run",
-            output::size(bytes)
-        ));
+        self.0.say(&format!("fetching {layers} {noun} ({}) from a cache", output::size(bytes)));
     }
 }
 
