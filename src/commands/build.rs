@@ -336,25 +336,25 @@ pub async fn publish(app: &App, images: &Images, built: &Built) -> Result<()> {
     Ok(())
 }
 
-/// So often an image is built because a layer of it was in no cache any more.
-const ROUNDS: usize = 5;
+/// So often an image is built again because a layer of it was in no cache any more; the last time goes on without caches.
+const ROUNDS: usize = 4;
 
 /// As [`build`], and all layers of the image are here.
 pub async fn build_whole(app: &App, images: &Images, request: Request, image: Option<&str>) -> Result<Built> {
     let remote = app.remote(images)?;
-    for round in 1.. {
+    let mut left = ROUNDS;
+    loop {
         let built = build(app, images, request.clone(), image).await?;
-        match &remote {
-            // What is gone is not counted on any more: the next build makes it. The last one does without caches.
-            Some(remote) if round < ROUNDS && remote.layers(&built.image.layers).await?.is_err() => {
-                if round + 1 == ROUNDS {
-                    remote.leave_alone();
-                }
-            }
-            _ => return Ok(built),
+        let Some(remote) = remote.as_ref().filter(|_| left > 0) else { return Ok(built) };
+        if remote.layers(&built.image.layers).await?.is_ok() {
+            return Ok(built);
+        }
+        // What is gone is not counted on any more: the next build makes it.
+        left -= 1;
+        if left == 0 {
+            remote.leave_alone();
         }
     }
-    unreachable!("the last round returns")
 }
 
 /// Builds, with errors shown at their place.

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use shiplap_cache::tier::merge::{Retention, merge};
 use shiplap_cache::tier::segment::{INDEX, Layer, Segment};
 use shiplap_cache::tier::{Part, SegmentName, TierBlob, TierError, TierResult};
-use shiplap_cache::{Digest, LayerBlob, LayerId, LayerPlace, UsedStep, today};
+use shiplap_cache::{Digest, LayerBlob, LayerId, LayerPlace, RENEW, UsedStep, today};
 
 use super::mounts::UsedMount;
 use super::{PARALLEL, Place, Remote, blocking};
@@ -81,7 +81,6 @@ impl Remote {
             lacking.retain(|layer| learnt.image.contains(layer));
         }
         lacking.retain(|layer| !bases.contains(layer));
-        let _ = self.indices(&lacking).await?;
         let mut sent = 0;
         let layers: Vec<Option<(Layer, u64)>> = futures::stream::iter(lacking)
             .map(|layer| async move { self.send_layer(place, &layer).await })
@@ -96,7 +95,7 @@ impl Remote {
         // What a base image holds must be known where it is not.
         for layer in bases {
             let known =
-                store.place_in(tier.name(), &layer)?.is_some_and(|place| place.day >= today().saturating_sub(7));
+                store.place_in(tier.name(), &layer)?.is_some_and(|place| place.day >= today().saturating_sub(RENEW));
             if !known && store.index(&layer).is_ok() {
                 let (index, bytes) = self.send_index(place, &layer).await?;
                 sent += bytes;
@@ -142,7 +141,7 @@ impl Remote {
             return Ok(Some((Layer::of(layer, index, Some(&files)), 0)));
         }
         // An index that no tier has any more is no reason to tell nobody anything.
-        if self.store().index(layer).is_err() {
+        if self.indices(&[*layer]).await?.is_err() {
             return Ok(None);
         }
         let Some(files) = self.packed(layer).await? else { return Ok(None) };
