@@ -18,6 +18,7 @@ mod between;
 mod blobs;
 mod capture;
 pub mod collect;
+mod contents;
 mod digest;
 pub mod durable;
 mod error;
@@ -35,6 +36,7 @@ mod watcher;
 
 pub use blobs::{BlobReader, BlobStore, BlobWriter};
 pub use capture::{Overlay, capture};
+pub use contents::Contents;
 pub use digest::{ContentHash, Digest, ImageId, InputKey, LayerId, ParseDigestError, PathSetId, StepKey, TreeId};
 pub use error::{Error, Result};
 pub use index::{Entry, IndexBuilder, Kind, LayerIndex};
