@@ -61,7 +61,7 @@ fn decide(store: &Store, layers: &[LayerId], change: LayerId, same_parent: bool)
     let mut stack: Stack = [layers[0], change].into_iter().chain(layers[1..GIVEN].iter().copied()).collect();
     for (step, made) in layers[GIVEN..].iter().enumerate() {
         let found = store.lookup(&key(step), &stack).expect("a look-up").expect("a result");
-        assert_eq!((found.result.layer, found.same_parent), (Some(*made), same_parent));
+        assert_eq!((found.result.layers, found.same_parent), (vec![*made], same_parent));
         stack.push(*made);
     }
 }
@@ -85,7 +85,7 @@ fn prepare(home: &Path) -> Vec<LayerId> {
         entries += store.index(&made).expect("an index").len();
         if let Some(step) = number.checked_sub(GIVEN) {
             let set = look(&mut rng, &tree, &folders);
-            let result = StepResult { layer: Some(made), created: 1, millis: 1, ..StepResult::default() };
+            let result = StepResult { layers: vec![made], created: 1, millis: 1, ..StepResult::default() };
             store.record(&key(step), &tree, &set, &result).expect("a record");
         }
         layers.push(made);

@@ -1,4 +1,4 @@
-//! The step cache: which layer a step made, for which inputs.
+//! The step cache: which layers a step made, for which inputs.
 //!
 //! Two phases, as in BuildXL (`Documentation/Specs/Two-Phase-Cache-Lookup.md`). A step key finds the path sets that runs of
 //! the step had; a path set and the tree at hand give an input key; an input key finds a run and its result. The pair of step and
@@ -23,8 +23,8 @@ const COMMON: usize = 40;
 /// What a run of a step left.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StepResult {
-    /// The layer; none when the step changed nothing.
-    pub layer: Option<LayerId>,
+    /// The layers, bottom first; none when the step changed nothing. Only a `COPY` of a big tree makes several.
+    pub layers: Vec<LayerId>,
     /// When it ran, seconds since 1970. Part of the image's history, so that all who share the result have it too.
     pub created: i64,
     /// How long it took, in milliseconds.
@@ -143,7 +143,8 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub fn record(&self, step: &StepKey, tree: &Tree, set: &PathSet, result: &StepResult) -> Result<StepResult> {
-        let twin = self.runs(step)?.into_iter().find(|run| run.result.layer == result.layer && result.layer.is_some());
+        let twin =
+            self.runs(step)?.into_iter().find(|run| run.result.layers == result.layers && !result.layers.is_empty());
         let created = twin.map_or(result.created, |twin| twin.result.created);
         self.keep(step, tree, set, &StepResult { created, ..result.clone() })
     }
@@ -167,7 +168,7 @@ impl Store {
         })?;
         let winner = match self.usable(Some(stored))? {
             Some(winner) => winner,
-            // The stored winner's layer is gone or damaged: ours takes its place.
+            // A layer of the stored winner is gone or damaged: ours takes its place.
             None => {
                 self.transact(|db| {
                     db.execute(
@@ -285,7 +286,7 @@ impl Store {
         Ok(PathSet::new(set.observations().into_iter().chain(common)))
     }
 
-    /// A stored result whose layer can be had. A result whose layer is gone is no result.
+    /// A stored result whose layers can be had. A result of which one is gone is no result.
     fn usable(&self, stored: Option<String>) -> Result<Option<StepResult>> {
         // A record that cannot be read is no result: the step runs.
         match stored.and_then(|stored| serde_json::from_str(&stored).ok()) {
@@ -295,10 +296,12 @@ impl Store {
     }
 
     fn whole(&self, result: StepResult) -> Result<Option<StepResult>> {
-        match &result.layer {
-            Some(layer) if !self.can_have_layer(layer)? => Ok(None),
-            _ => Ok(Some(result)),
+        for layer in &result.layers {
+            if !self.can_have_layer(layer)? {
+                return Ok(None);
+            }
         }
+        Ok(Some(result))
     }
 
     fn remember_exact(&self, step: &StepKey, parent: TreeId, result: &StepResult) -> Result<()> {
@@ -313,9 +316,9 @@ impl Store {
     }
 }
 
-/// The layer that a stored result names.
-pub(crate) fn layer_of(result: &str) -> Option<LayerId> {
-    serde_json::from_str::<StepResult>(result).ok()?.layer
+/// The layers that a stored result names, bottom first.
+pub(crate) fn layers_of(result: &str) -> Vec<LayerId> {
+    serde_json::from_str::<StepResult>(result).map_or_else(|_| Vec::new(), |result| result.layers)
 }
 
 /// Whether a stored result is newer than another; of two that are as old, one and the same on every machine.

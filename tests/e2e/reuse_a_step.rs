@@ -308,7 +308,7 @@ fn newest_layer(home: &Home) -> String {
     let result: String =
         database(home).query_row("SELECT result FROM runs ORDER BY seq DESC LIMIT 1", [], |row| row.get(0)).unwrap();
     let result: Value = serde_json::from_str(&result).unwrap();
-    result["layer"].as_str().unwrap().to_owned()
+    result["layers"][0].as_str().unwrap().to_owned()
 }
 
 /// It asks an address of documentation (RFC 5737), where nobody answers.

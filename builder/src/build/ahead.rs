@@ -46,7 +46,7 @@ struct State {
     /// Steps whose turn has come.
     arrived: HashSet<StepId>,
     /// What scouts took for what these steps make.
-    assumed: HashMap<StepId, Option<LayerId>>,
+    assumed: HashMap<StepId, Vec<LayerId>>,
     /// Whether something came out otherwise since the last scout.
     surprised: bool,
     closed: bool,
@@ -164,7 +164,7 @@ pub(super) async fn step(
         start(run, ahead, id, keyed, work, stack).await?;
     }
     Ok(last.map(|last| {
-        lock(&ahead.state).assumed.insert(id, last.layer);
+        lock(&ahead.state).assumed.insert(id, last.layers.clone());
         (last, true)
     }))
 }
@@ -238,8 +238,8 @@ async fn ready(run: &Arc<Run>, id: StepId, keyed: &Keyed, work: &Work, stack: &S
 /// The name of a guess: the step, and those that made what it read the last time and are running or waiting. None when it reads nothing
 /// of theirs.
 fn name(run: &Run, ahead: &Ahead, id: StepId, keyed: &Keyed, tree: &Tree) -> Result<Option<String>, StepError> {
-    let assumed: HashMap<LayerId, StepId> =
-        lock(&ahead.state).assumed.iter().filter_map(|(id, layer)| Some(((*layer)?, *id))).collect();
+    let of = |(id, layers): (&StepId, &Vec<LayerId>)| layers.iter().map(|layer| (*layer, *id)).collect::<Vec<_>>();
+    let assumed: HashMap<LayerId, StepId> = lock(&ahead.state).assumed.iter().flat_map(of).collect();
     let runs = run.builder.store().runs(&keyed.key)?;
     let Some(last) = runs.iter().find(|run| !run.set.is_whole_parent()) else { return Ok(None) };
     let from: BTreeSet<String> = explain::layers_read(&last.set, tree)
@@ -302,7 +302,7 @@ pub(super) async fn arrive(
 pub(super) fn ran(run: &Run, id: StepId, result: &StepResult) {
     let Mode::Build(ahead) = &run.mode else { return };
     let mut state = lock(&ahead.state);
-    let as_assumed = state.assumed.get(&id) == Some(&result.layer);
+    let as_assumed = state.assumed.get(&id) == Some(&result.layers);
     state.surprised |= !as_assumed;
 }
 

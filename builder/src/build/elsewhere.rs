@@ -96,8 +96,8 @@ impl Run {
                 self.owners_known(work, stack).await?;
                 self.builder.fetch(&layers.into_iter().collect::<Vec<_>>()).await?;
                 // The times of what did not change are those of the layer that the step made before.
-                if let Some(before) = explain::last_result(self, id, keyed)?.and_then(|last| last.layer) {
-                    let _ = self.builder.know(&[before]).await;
+                if let Some(last) = explain::last_result(self, id, keyed)? {
+                    let _ = self.builder.know(&last.layers).await;
                 }
                 Ok(())
             }

@@ -1,13 +1,12 @@
 //! Why a step runs: what is different from the nearest earlier run, in words.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use shiplap_cache::{
-    Asked, ContentHash, Found, Kind, LayerId, LayerIndex, Observation, PathSet, StepKey, StepResult, StepRun, Store,
-    Tree, TreePath,
+    Asked, ContentHash, Found, Kind, LayerId, Observation, PathSet, StepKey, StepResult, StepRun, Store, Tree, TreePath,
 };
 
 use super::error::StepError;
@@ -104,13 +103,7 @@ impl Why {
 }
 
 /// Why a step does not find its result on a tree. `made` is what a step that copies would make, where that is known.
-pub(crate) fn why(
-    run: &Run,
-    id: StepId,
-    keyed: &Keyed,
-    tree: &Tree,
-    made: Option<&LayerIndex>,
-) -> Result<Why, StepError> {
+pub(crate) fn why(run: &Run, id: StepId, keyed: &Keyed, tree: &Tree, made: Option<&Tree>) -> Result<Why, StepError> {
     let store = run.builder.store();
     let runs = store.runs(&keyed.key)?;
     let stage = run.info(id).stage;
@@ -132,8 +125,8 @@ pub(crate) fn why(
     why.differ = why.changes.len();
     let last: Option<StepResult> = store.runs(&place.step)?.into_iter().next().map(|run| run.result);
     why.last_run = last.as_ref().map(|last| last.created);
-    if let (Some(made), Some(layer)) = (made, last.and_then(|last| last.layer))
-        && let Ok(before) = store.index(&layer)
+    if let (Some(made), Some(last)) = (made, last.filter(|last| !last.layers.is_empty()))
+        && let Ok(before) = store.tree(&last.layers)
     {
         layers(run, &stage, &before, made, &mut why);
     }
@@ -211,30 +204,31 @@ fn change(run: &Run, stage: &str, observation: &Observation, before: &Tree, afte
     Change { path: path.to_string(), what, names, input, before: file(before, old), after: file(after, new) }
 }
 
-/// What is different between two layers that one instruction made.
-fn layers(run: &Run, stage: &str, before: &LayerIndex, after: &LayerIndex, why: &mut Why) {
+/// What is different between the layers that one instruction made.
+fn layers(run: &Run, stage: &str, before: &Tree, after: &Tree, why: &mut Why) {
     let mut changes = Vec::new();
     let mut add = |path: TreePath, what| {
-        let place = |there: bool, layer: &LayerIndex| there.then(|| run.locate(&layer.id(), &path));
-        let (before, after) = (place(what != What::Added, before), place(what != What::Removed, after));
+        let place = |tree: &Tree| Some(run.locate(&tree.layers()[tree.find(&path)?.layer].id(), &path));
+        let (before, after) = (place(before), place(after));
         let input = Input::of(stage, &path);
         changes.push(Change { path: path.to_string(), what, names: Vec::new(), input, before, after });
     };
-    for entry in after.iter().filter(|entry| !entry.is_dir()) {
-        match before.find(entry.path.as_bytes()).map(|i| before.entry(i)) {
-            None => add(entry.path, What::Added),
-            Some(old) if old.kind != entry.kind || old.xattrs != entry.xattrs => add(entry.path, What::Changed),
+    let files = |tree: &Tree| {
+        let entries = tree.visible().into_iter().map(|found| tree.entry(found));
+        entries.filter(|entry| !entry.is_dir()).map(|entry| (entry.path.clone(), entry)).collect::<BTreeMap<_, _>>()
+    };
+    let (mut old, new) = (files(before), files(after));
+    for (path, entry) in new {
+        match old.remove(&path) {
+            None => add(path, What::Added),
+            Some(old) if old.kind != entry.kind || old.xattrs != entry.xattrs => add(path, What::Changed),
             Some(old) if (old.mode, old.uid, old.gid) != (entry.mode, entry.uid, entry.gid) => {
-                add(entry.path, What::Attributes);
+                add(path, What::Attributes);
             }
             Some(_) => {}
         }
     }
-    for entry in before.iter().filter(|entry| !entry.is_dir()) {
-        if after.find(entry.path.as_bytes()).is_none() {
-            add(entry.path, What::Removed);
-        }
-    }
+    old.into_keys().for_each(|path| add(path, What::Removed));
     if !changes.is_empty() {
         why.words = match changes.len() {
             1 => "one file that it copies is different".to_owned(),
@@ -312,8 +306,8 @@ pub(crate) fn last_result(run: &Run, id: StepId, keyed: &Keyed) -> Result<Option
     keys.extend(last_at(run, id)?.map(|place| place.step));
     for key in keys {
         for earlier in store.runs(&key)? {
-            // The layer may be gone.
-            if earlier.result.layer.is_none_or(|layer| store.can_have_layer(&layer).unwrap_or(false)) {
+            // A layer may be gone.
+            if earlier.result.layers.iter().all(|layer| store.can_have_layer(layer).unwrap_or(false)) {
                 return Ok(Some(earlier.result));
             }
         }

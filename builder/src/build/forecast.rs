@@ -66,7 +66,7 @@ pub(super) async fn step(
         };
         match open {
             Some(why) => {
-                last.layer.into_iter().for_each(|layer| run.assume(layer, id));
+                last.layers.iter().for_each(|layer| run.assume(*layer, id));
                 run.decided(id, Decision::Open { why });
             }
             None => {
@@ -85,17 +85,15 @@ pub(super) async fn step(
     }
     let fetch = elsewhere::cost(run, keyed, stack)?;
     run.decided(id, Decision::Run { why, fetch });
-    let layer = match made {
-        Some((index, _)) => Some(run.imagine(index)),
-        None => explain::last_result(run, id, keyed)?.map(|last| {
-            last.layer.into_iter().for_each(|layer| run.assume(layer, id));
-            last.layer
-        }),
+    let is_known = made.is_some();
+    let layers = match made {
+        Some((index, _)) => Some(run.imagine(index).into_iter().collect()),
+        None => explain::last_result(run, id, keyed)?.map(|last| last.layers),
     };
-    if let (Some(Some(layer)), Some(_)) = (layer, from_assumed) {
-        run.assume(layer, id);
+    if !is_known || from_assumed.is_some() {
+        layers.iter().flatten().for_each(|layer| run.assume(*layer, id));
     }
-    Ok(layer.map(|layer| StepResult { layer, ..StepResult::default() }))
+    Ok(layers.map(|layers| StepResult { layers, ..StepResult::default() }))
 }
 
 /// Why a step runs, and what it would make where that can be known.
@@ -114,7 +112,8 @@ pub(super) fn why(
     if let Some((index, places)) = &made {
         run.place(index.id(), places);
     }
-    let why = explain::why(run, id, keyed, &tree, made.as_ref().map(|(index, _)| index))?;
+    let layers = made.as_ref().map(|(index, _)| Tree::new([Arc::new(index.clone())]));
+    let why = explain::why(run, id, keyed, &tree, layers.as_deref())?;
     Ok((why, made))
 }
 

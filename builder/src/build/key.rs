@@ -9,7 +9,7 @@ use shiplap_cache::{ContentHash, StepKey};
 use crate::plan::{Chmod, Destination, FileOwner, InlineFile, Network, Platform, RunOp, Sharing};
 
 /// Goes up when the way in which steps run changes what they make.
-const FORMAT: &str = "shiplap.step/3";
+const FORMAT: &str = "shiplap.step/4";
 
 /// What a run depends on besides the instruction.
 #[derive(Debug, Clone, Serialize, Default)]

@@ -92,7 +92,7 @@ pub(crate) async fn build(run: &Arc<Run>, id: StageId, before: &[StageFuture]) -
                     Some((result, guessed)) => {
                         out.guessed = guessed;
                         out.created = out.created.max(result.created);
-                        result.layer.into_iter().for_each(|layer| out.stack.push(layer));
+                        result.layers.into_iter().for_each(|layer| out.stack.push(layer));
                     }
                     None => out.known = false,
                 }
@@ -103,13 +103,16 @@ pub(crate) async fn build(run: &Arc<Run>, id: StageId, before: &[StageFuture]) -
             }
         }
         if let Some(created_by) = &step.created_by {
-            out.history.push(History {
+            let made = out.stack.layers().len() - layers;
+            let line = History {
                 created: Some(timestamp(out.created)),
                 created_by: Some(created_by.clone()),
                 comment: Some("shiplap.dockerfile.v1".to_owned()),
-                empty_layer: out.stack.layers().len() == layers,
+                empty_layer: made == 0,
                 ..History::default()
-            });
+            };
+            // One for each layer: readers count them (image-spec, config.md, *history*).
+            out.history.extend(std::iter::repeat_n(line, made.max(1)));
         }
     }
     out.image = if out.known { Some(image(stage, &out)) } else { None };
@@ -258,9 +261,7 @@ async fn verify(
 ) -> Result<StepResult, StepError> {
     let work = complete(run, step, work).await?;
     run.ready(id, &keyed, &work, stack).await?;
-    if let Some(layer) = reused.layer {
-        run.builder.know(&[layer]).await?;
-    }
+    run.builder.know(&reused.layers).await?;
     let _turn = run.builder.together.running().acquire().await;
     let (task, stack) = (run.clone(), stack.clone());
     run.watch.event(Event::Started(id));
@@ -272,13 +273,14 @@ async fn verify(
             run_command(&task, id, mounted.as_deref().unwrap_or_default(), &stack, &parent, &task.manner())
         };
         let (layer, trace) = again()?;
-        let verdict = verify::judge(task.builder.store(), reused.layer, layer, || Ok(again()?.0))?;
+        let layers: Vec<LayerId> = layer.into_iter().collect();
+        let verdict = verify::judge(task.builder.store(), &reused.layers, &layers, || Ok(again()?.0))?;
         let stale = matches!(verdict, Verdict::Stale { .. });
         task.judged(id, verdict);
         if !stale {
             return Ok(reused);
         }
-        let fresh = StepResult { layer, created: super::now(), millis: reused.millis, ..trace.result() };
+        let fresh = StepResult { layers, created: super::now(), millis: reused.millis, ..trace.result() };
         Ok(task.builder.store().replace(&keyed.key, &parent, &trace.set, &fresh)?)
     })
     .await?;
@@ -425,7 +427,7 @@ pub(super) fn execute(
         Work::Copy { picked, to } => {
             let empty = Tree::default();
             let mut layout = copy::lay_out(store, &parent, &empty, picked.as_deref().unwrap_or_default(), to)?;
-            if let Some(before) = explain::last_result(run, id, keyed)?.and_then(|last| last.layer) {
+            for before in explain::last_result(run, id, keyed)?.map(|last| last.layers).unwrap_or_default() {
                 // Where a tier has that layer its index may be out of reach: then the times are new ones.
                 if let Ok(index) = store.index(&before) {
                     layout.keep_times(&index);
@@ -446,7 +448,7 @@ pub(super) fn execute(
     };
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let created = super::now();
-    let result = StepResult { layer, created, millis, ..seen };
+    let result = StepResult { layers: layer.into_iter().collect(), created, millis, ..seen };
     let stored = match manner.replace {
         true => store.replace(&keyed.key, &parent, &set, &result)?,
         false => store.record(&keyed.key, &parent, &set, &result)?,

@@ -1,9 +1,10 @@
 //! Runs a step that was reused once more, to see that the layer is what it would make (`shiplap verify --steps`).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::Serialize;
-use shiplap_cache::{IndexBuilder, LayerId, LayerIndex, Store, TreePath};
+use shiplap_cache::{LayerId, LayerIndex, Store, TreePath};
 
 use super::error::StepError;
 
@@ -26,21 +27,19 @@ pub enum Verdict {
     },
 }
 
-/// Compares a reused layer with what two runs made.
+/// Compares reused layers with what two runs made.
 pub(crate) fn judge(
     store: &Store,
-    reused: Option<LayerId>,
-    first: Option<LayerId>,
+    reused: &[LayerId],
+    first: &[LayerId],
     second: impl FnOnce() -> Result<Option<LayerId>, StepError>,
 ) -> Result<Verdict, StepError> {
     if first == reused {
         return Ok(Verdict::Same);
     }
-    let index = |layer: Option<LayerId>| match layer {
-        Some(layer) => Ok(store.index(&layer)?),
-        None => Ok::<_, StepError>(std::sync::Arc::new(IndexBuilder::default().finish()?)),
-    };
-    let (reused, first, second) = (index(reused)?, index(first)?, index(second()?)?);
+    let second: Vec<LayerId> = second()?.into_iter().collect();
+    let indices = |layers: &[LayerId]| layers.iter().map(|layer| store.index(layer)).collect::<Result<Vec<_>, _>>();
+    let (reused, first, second) = (indices(reused)?, indices(first)?, indices(&second)?);
     let unsteady = differing(&first, &second);
     let stale: Vec<_> = differing(&reused, &first).difference(&unsteady).map(ToString::to_string).collect();
     Ok(match stale.is_empty() {
@@ -49,9 +48,12 @@ pub(crate) fn judge(
     })
 }
 
-/// The paths in which two layers differ.
-fn differing(a: &LayerIndex, b: &LayerIndex) -> BTreeSet<TreePath> {
-    let of = |index: &LayerIndex, path: &[u8]| index.find(path).map(|i| index.attributes(i).to_vec());
-    let paths = a.iter().chain(b.iter()).map(|entry| entry.path);
-    paths.filter(|path| of(a, path.as_bytes()) != of(b, path.as_bytes())).collect()
+/// The paths in which the layers of two results differ.
+fn differing(a: &[Arc<LayerIndex>], b: &[Arc<LayerIndex>]) -> BTreeSet<TreePath> {
+    let of = |layers: &[Arc<LayerIndex>], path: &TreePath| {
+        let topmost = layers.iter().rev().find_map(|index| Some((index, index.find(path.as_bytes())?)));
+        topmost.map(|(index, entry)| index.attributes(entry).to_vec())
+    };
+    let paths = a.iter().chain(b).flat_map(|index| index.iter()).map(|entry| entry.path);
+    paths.filter(|path| of(a, path) != of(b, path)).collect()
 }

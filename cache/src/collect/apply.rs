@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::survey::{doomed, results, seconds, survey, within_reach};
 use super::{Amount, Collected, Policy, References, Stale, Survey, Thing};
 use crate::error::At;
-use crate::steps::layer_of;
+use crate::steps::layers_of;
 use crate::store::{BLOB, LAYER, restore_layer};
 use crate::{Digest, Error, LayerId, Result, Store};
 
@@ -175,14 +175,14 @@ fn doom_layers(db: &Connection, layers: &HashSet<LayerId>, batch: i64) -> rusqli
     Ok(())
 }
 
-/// Takes away the results whose layer is neither here any more nor in a tier, and what only they used.
+/// Takes away the results of which a layer is neither here any more nor in a tier, and what only they used.
 fn drop_results(db: &Connection) -> rusqlite::Result<()> {
     let mut here: HashSet<LayerId> = within_reach(db)?;
     let mut rows = db.prepare("SELECT id FROM layers")?;
     for id in rows.query_map([], |row| row.get(0))? {
         here.insert(LayerId::from_bytes(id?));
     }
-    let gone = |result: &str| layer_of(result).is_some_and(|layer| !here.contains(&layer));
+    let gone = |result: &str| layers_of(result).iter().any(|layer| !here.contains(layer));
     let runs: Vec<(Vec<u8>, String)> = db
         .prepare("SELECT input, result FROM runs")?
         .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?

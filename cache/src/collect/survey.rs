@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row};
 
 use super::{Amount, Dead, Need, Needs, OnDisk, Policy, References, Survey, Thing, Why};
 use crate::error::At;
-use crate::steps::layer_of;
+use crate::steps::layers_of;
 use crate::store::{BLOB, LAYER, now};
 use crate::{Digest, Error, LayerId, Result, Store};
 
@@ -155,8 +155,11 @@ impl Uses {
         })?;
         let mut runs: Vec<(LayerId, Vec<LayerId>)> = Vec::with_capacity(rows.len());
         for (parent, result) in rows {
-            let below = parent.as_chunks().0.iter().map(|id| LayerId::from_bytes(*id)).collect();
-            runs.extend(layer_of(&result).map(|layer| (layer, below)));
+            let mut below: Vec<_> = parent.as_chunks().0.iter().map(|id| LayerId::from_bytes(*id)).collect();
+            for layer in layers_of(&result) {
+                runs.push((layer, below.clone()));
+                below.push(layer);
+            }
         }
         // From the top down, so that what one passes on is known when the next one does.
         runs.sort_by_key(|(_, below)| std::cmp::Reverse(below.len()));
@@ -247,7 +250,7 @@ pub(super) fn results(store: &Store) -> Result<HashSet<LayerId>> {
             .collect::<rusqlite::Result<_>>()?;
         Ok((results, parents))
     })?;
-    let mut layers: HashSet<LayerId> = results.iter().filter_map(|result| layer_of(result)).collect();
+    let mut layers: HashSet<LayerId> = results.iter().flat_map(|result| layers_of(result)).collect();
     layers.extend(parents.iter().flat_map(|stack| stack.as_chunks().0).map(|id| LayerId::from_bytes(*id)));
     Ok(layers)
 }
@@ -263,9 +266,8 @@ fn results_without(store: &Store, verdict: &Verdict) -> Result<u64> {
     let runs: Vec<String> =
         store.query(|db| db.prepare("SELECT result FROM runs")?.query_map([], |row| row.get(0))?.collect())?;
     let elsewhere = store.query(within_reach)?;
-    let gone = |result: &&String| {
-        layer_of(result).is_some_and(|layer| !verdict.layers.contains(&layer) && !elsewhere.contains(&layer))
-    };
+    let is_gone = |layer: &LayerId| !verdict.layers.contains(layer) && !elsewhere.contains(layer);
+    let gone = |result: &&String| layers_of(result).iter().any(is_gone);
     Ok(runs.iter().filter(gone).count() as u64)
 }
 

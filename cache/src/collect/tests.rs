@@ -65,7 +65,7 @@ fn layer(store: &Store, text: &str) -> LayerId {
 fn step(store: &Store, text: &str) -> (StepKey, LayerId) {
     let (key, layer) = (StepKey::of(text.as_bytes()), layer(store, text));
     let set = PathSet::new([Observation { path: TreePath::root().join(b"x"), asked: Asked::Exists }]);
-    let result = StepResult { layer: Some(layer), created: 1, ..StepResult::default() };
+    let result = StepResult { layers: vec![layer], created: 1, ..StepResult::default() };
     store.record(&key, &Tree::default(), &set, &result).unwrap();
     (key, layer)
 }
@@ -173,7 +173,7 @@ fn a_result_recorded_on_a_doomed_layer_brings_it_back() {
     let (key, layer) = (StepKey::of(b"s"), layer(&user, "loose"));
     lab.collect(&NOW);
     // The user believes it has a row still.
-    let result = StepResult { layer: Some(layer), created: 1, ..StepResult::default() };
+    let result = StepResult { layers: vec![layer], created: 1, ..StepResult::default() };
     user.record(&key, &Tree::default(), &PathSet::new([]), &result).unwrap();
     drop(user);
     assert_eq!(lab.collect(&NOW).freed.count, 0);
@@ -231,6 +231,33 @@ fn quarantine_lasts_as_long_as_it_is_told_to() {
 }
 
 #[test]
+fn a_result_keeps_all_its_layers_and_goes_with_the_uppermost() {
+    let lab = Lab::new();
+    let store = lab.store();
+    let key = StepKey::of(b"copy");
+    let layers: Vec<LayerId> = ["lower.txt", "middle.txt", "upper.txt"].map(|text| layer(&store, text)).into();
+    let set = PathSet::new([Observation { path: TreePath::root().join(b"x"), asked: Asked::Exists }]);
+    let result = StepResult { layers: layers.clone(), created: 1, ..StepResult::default() };
+    store.record(&key, &Tree::default(), &set, &result).unwrap();
+    // A look-up stops at the first that is missing, so the lower ones may seem to be used the longest ago.
+    for (layer, days) in layers.iter().zip([9, 8, 7]) {
+        used(&store, layer, DAY * days);
+    }
+    drop(store);
+    assert_eq!(lab.collect(&NOW).survey.dead.len(), 0);
+    assert!(is_found(&lab.store(), &key));
+    let collected = lab.collect(&Policy { max_used_space: Some(20), ..NOW });
+    assert_eq!(
+        collected.survey.dead.iter().map(|dead| dead.thing.clone()).collect::<Vec<_>>(),
+        [Thing::Layer(layers[2])]
+    );
+    assert_eq!(collected.survey.step_results, 1);
+    assert!(!is_found(&lab.store(), &key));
+    // What is left of it is nobody's.
+    assert_eq!(lab.collect(&NOW).freed.count, 2);
+}
+
+#[test]
 fn a_store_above_its_budget_loses_what_was_used_longest_ago() {
     let lab = Lab::new();
     let store = lab.store();
@@ -263,7 +290,7 @@ fn of_steps_that_stand_on_each_other_the_last_goes_first_and_what_goes_stays_gon
         std::fs::write(pending.upper().join(text), text).unwrap();
         let layer = store.commit_layer(pending, &tree).unwrap().unwrap();
         let set = PathSet::new([Observation { path: TreePath::root().join(b"x"), asked: Asked::Exists }]);
-        let result = StepResult { layer: Some(layer), created: 1, ..StepResult::default() };
+        let result = StepResult { layers: vec![layer], created: 1, ..StepResult::default() };
         let key = StepKey::of(text.as_bytes());
         store.record(&key, &tree, &set, &result).unwrap();
         layer

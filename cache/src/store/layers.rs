@@ -478,7 +478,7 @@ mod tests {
         let step = StepKey::of(b"step");
         let asked = |asked, p: &str| Observation { path: TreePath::new(p).unwrap(), asked };
         let set = PathSet::new([asked(Asked::Content, "in/a"), asked(Asked::Listing, "in")]);
-        let result = StepResult { layer: Some(made), created: 1, millis: 2, ..StepResult::default() };
+        let result = StepResult { layers: vec![made], created: 1, millis: 2, ..StepResult::default() };
         assert_eq!(store.lookup(&step, &base.stack()).unwrap(), None);
         store.record(&step, &base, &set, &result).unwrap();
         assert!(store.lookup(&step, &base.stack()).unwrap().unwrap().same_parent);
@@ -496,11 +496,29 @@ mod tests {
         let (_home, store) = store();
         let base = store.tree([&layer(&store, &Tree::default(), &[("a", "1")])]).unwrap();
         let step = StepKey::of(b"step");
-        let result = StepResult { layer: None, created: 1, millis: 2, ..StepResult::default() };
+        let result = StepResult { layers: Vec::new(), created: 1, millis: 2, ..StepResult::default() };
         store.record(&step, &base, &PathSet::whole_parent(), &result).unwrap();
         let other = base.with(store.index(&layer(&store, &base, &[("b", "1")])).unwrap());
         assert!(store.lookup(&step, &base.stack()).unwrap().is_some());
         assert!(store.lookup(&step, &other.stack()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_result_of_several_layers_is_none_when_one_of_them_is_gone() {
+        let (_home, store) = store();
+        let base = Arc::<Tree>::default();
+        let [a, b] = ["1", "2"].map(|text| layer(&store, &base, &[(text, text)]));
+        let step = StepKey::of(b"step");
+        let result = StepResult { layers: vec![a, b], created: 1, millis: 2, ..StepResult::default() };
+        store.record(&step, &base, &PathSet::whole_parent(), &result).unwrap();
+        assert_eq!(store.lookup(&step, &base.stack()).unwrap().unwrap().result, result);
+        for gone in [a, b] {
+            lock(&store.present).clear();
+            store.transact(|db| db.execute("UPDATE layers SET id = x'00' WHERE id = ?1", [gone.as_bytes()])).unwrap();
+            assert_eq!(store.lookup(&step, &base.stack()).unwrap(), None);
+            store.transact(|db| db.execute("UPDATE layers SET id = ?1 WHERE id = x'00'", [gone.as_bytes()])).unwrap();
+        }
+        assert!(store.lookup(&step, &base.stack()).unwrap().is_some());
     }
 
     #[test]
@@ -509,15 +527,15 @@ mod tests {
         let base = Arc::<Tree>::default();
         let (a, b) = (layer(&store, &base, &[("t", "1")]), layer(&store, &base, &[("t", "2")]));
         let step = StepKey::of(b"step");
-        let result = |layer| StepResult { layer: Some(layer), created: 1, millis: 2, ..StepResult::default() };
+        let result = |layer| StepResult { layers: vec![layer], created: 1, millis: 2, ..StepResult::default() };
         store.record(&step, &base, &PathSet::whole_parent(), &result(a)).unwrap();
         let winner = store.record(&step, &base, &PathSet::whole_parent(), &result(b)).unwrap();
-        assert_eq!(winner.layer, Some(a));
+        assert_eq!(winner.layers, [a]);
         let replaced = store.replace(&step, &base, &PathSet::whole_parent(), &result(b)).unwrap();
-        assert_eq!(replaced.layer, Some(b));
+        assert_eq!(replaced.layers, [b]);
         lock(&store.present).clear();
         store.transact(|db| db.execute("DELETE FROM layers WHERE id = ?1", [b.as_bytes()])).unwrap();
         assert_eq!(store.lookup(&step, &base.stack()).unwrap(), None);
-        assert_eq!(store.record(&step, &base, &PathSet::whole_parent(), &result(a)).unwrap().layer, Some(a));
+        assert_eq!(store.record(&step, &base, &PathSet::whole_parent(), &result(a)).unwrap().layers, [a]);
     }
 }

@@ -39,7 +39,7 @@ use crate::error::At;
 use crate::{BlobStore, Error, LayerId, LayerIndex, Overlay, Result, Tree, TreeId};
 
 /// The version of the database and the folder's layout.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// How long to wait for another process's transaction.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -79,6 +79,13 @@ fn from_version_2() -> String {
         format!("ALTER TABLE layers ADD COLUMN used INTEGER NOT NULL DEFAULT 0; UPDATE layers SET used = {};", now());
     [&used, served::SCHEMA, doomed::SCHEMA, mounts::SCHEMA].concat()
 }
+
+/// From version 4: results named one layer at most. They are a cache and start anew; layers and images stay.
+const FROM_VERSION_4: &str = "
+DELETE FROM runs;
+DELETE FROM exact;
+DELETE FROM path_sets;
+";
 
 /// Seconds since 1970, by the clock of this machine.
 pub fn seconds() -> i64 {
@@ -301,8 +308,9 @@ fn open_database(home: &Path, overlay: Overlay) -> Result<Connection> {
                 let all = [FROM_VERSION_1, RUNS, &from_version_2(), tiers::SCHEMA].concat();
                 new.execute_batch(&all).map_err(fail)?;
             }
-            2 => new.execute_batch(&[&from_version_2(), tiers::SCHEMA].concat()).map_err(fail)?,
-            3 => new.execute_batch(tiers::SCHEMA).map_err(fail)?,
+            2 => new.execute_batch(&[&from_version_2(), tiers::SCHEMA, FROM_VERSION_4].concat()).map_err(fail)?,
+            3 => new.execute_batch(&[tiers::SCHEMA, FROM_VERSION_4].concat()).map_err(fail)?,
+            4 => new.execute_batch(FROM_VERSION_4).map_err(fail)?,
             _ => {}
         }
         new.pragma_update(None, "user_version", VERSION).map_err(fail)?;
@@ -369,6 +377,29 @@ mod tests {
                 .unwrap()
         };
         assert_eq!((count("exact"), count("runs")), (0, 0));
+    }
+
+    #[test]
+    fn a_store_of_results_with_one_layer_starts_its_step_cache_anew() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        store.set_name("digest", "n", "v").unwrap();
+        store
+            .transact(|db| {
+                db.execute_batch(
+                    "INSERT INTO exact VALUES (x'00', x'00', '{\"layer\":null,\"created\":1,\"millis\":1}');
+                     INSERT INTO runs VALUES (x'00', x'00', x'00', x'', '', 1);
+                     INSERT INTO path_sets VALUES (x'00', x'00'); PRAGMA user_version = 4;",
+                )
+            })
+            .unwrap();
+        drop(store);
+        let store = Store::open(home.path()).unwrap();
+        for table in ["exact", "runs", "path_sets"] {
+            let sql = format!("SELECT count(*) FROM {table}");
+            assert_eq!(store.query(|db| db.query_row(&sql, [], |r| r.get::<_, u32>(0))).unwrap(), 0, "{table}");
+        }
+        assert_eq!(store.name("digest", "n").unwrap().as_deref(), Some("v"));
     }
 
     #[test]

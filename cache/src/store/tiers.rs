@@ -272,11 +272,10 @@ impl Store {
                     draft.segment.runs.push(Run { input, step, set, parent: run.parent, result, day });
                 }
             }
-            if let Some(layer) = result.layer
-                && !layers.contains(&layer)
-                && self.lacks(tier, &layer)?
-            {
-                layers.push(layer);
+            for layer in &result.layers {
+                if !layers.contains(layer) && self.lacks(tier, layer)? {
+                    layers.push(*layer);
+                }
             }
         }
         for (space, name) in names {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::SegmentName;
 use super::segment::{Blob, Exact, Files, Known, Layer, Mount, Run, Segment};
-use crate::steps::{is_newer, layer_of};
+use crate::steps::{is_newer, layers_of};
 
 /// What may stay in a tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl<'a> All<'a> {
 
         let with_files: HashSet<[u8; 32]> =
             layers.iter().filter(|layer| layer.files.is_some()).map(|layer| layer.id).collect();
-        let is_whole = |result: &str| layer_of(result).is_none_or(|layer| with_files.contains(layer.as_bytes()));
+        let is_whole = |result: &str| layers_of(result).iter().all(|layer| with_files.contains(layer.as_bytes()));
         let mut merged = Segment { replaces: self.replaces, layers, mounts, ..Segment::default() };
         let (mut sets, mut results) = (HashMap::new(), HashMap::new());
 
@@ -140,7 +140,7 @@ mod tests {
 
     /// A step that made layer `n` and was used that day.
     fn segment(n: u8, size: u64, day: u32) -> Segment {
-        let result = StepResult { layer: Some(LayerId::from_bytes([n; 32])), ..StepResult::default() };
+        let result = StepResult { layers: vec![LayerId::from_bytes([n; 32])], ..StepResult::default() };
         Segment {
             sets: vec![vec![n]],
             results: vec![serde_json::to_string(&result).unwrap()],

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::steps::{is_newer, layer_of};
+use crate::steps::{is_newer, layers_of};
 use crate::tier::SegmentName;
 use crate::tier::segment::Segment;
 use crate::{ContentHash, StepResult};
@@ -88,11 +88,15 @@ fn is_better(db: &Connection, result: &str, existing: Option<&str>) -> rusqlite:
     Ok(is_newer(result, existing) || !can_have(db, existing)?)
 }
 
-/// Whether the layer of a result is somewhere.
+/// Whether each layer of a result is somewhere.
 fn can_have(db: &Connection, result: &str) -> rusqlite::Result<bool> {
-    let Some(layer) = layer_of(result) else { return Ok(true) };
-    db.prepare_cached(
+    let mut found = db.prepare_cached(
         "SELECT 1 FROM layers WHERE id = ?1 UNION ALL SELECT 1 FROM tier_layers WHERE layer = ?1 AND digest IS NOT NULL",
-    )?
-    .exists([layer.as_bytes()])
+    )?;
+    for layer in layers_of(result) {
+        if !found.exists([layer.as_bytes()])? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -20,7 +20,7 @@ fn told() -> (tempfile::TempDir, Store, UsedStep, Segment) {
     let made = layer(&store, &base, "out", "made");
     let set = PathSet::new([Observation { path: TreePath::new("in").unwrap(), asked: Asked::Content }]);
     let step = StepKey::of(b"step");
-    let result = StepResult { layer: Some(made), created: 5, millis: 2, ..StepResult::default() };
+    let result = StepResult { layers: vec![made], created: 5, millis: 2, ..StepResult::default() };
     store.record(&step, &base, &set, &result).unwrap();
     store.set_name("digest", "n", "v").unwrap();
     let used = UsedStep { step, parent: base.stack(), result };
@@ -49,11 +49,11 @@ fn what_one_store_told_another_one_finds_without_having_the_layer() {
     store.use_tiers(["there".to_owned()]);
     let found = store.lookup_exact(&used.step, &used.parent).unwrap().unwrap();
     assert_eq!((found.result, found.same_parent), (used.result.clone(), true));
-    assert!(!store.has_layer(&used.result.layer.unwrap()).unwrap());
+    assert!(!store.has_layer(&used.result.layers[0]).unwrap());
     assert_eq!(store.name("digest", "n").unwrap().as_deref(), Some("v"));
     assert_eq!(store.segments_of("there").unwrap(), HashSet::from([name()]));
     // The layer turned out not to be there: then it is no result.
-    store.forget_place(&used.result.layer.unwrap(), "there").unwrap();
+    store.forget_place(&used.result.layers[0], "there").unwrap();
     assert_eq!(store.lookup_exact(&used.step, &used.parent).unwrap(), None);
     store.forget_tier("there").unwrap();
     assert_eq!(store.segments_of("there").unwrap(), HashSet::new());
@@ -106,7 +106,7 @@ fn a_result_that_is_here_stays_unless_a_newer_one_comes_or_its_layer_is_nowhere(
     store.learn("there", &name(), &segment, true).unwrap();
     assert_eq!(store.lookup(&used.step, &used.parent).unwrap().unwrap().result.created, 5);
     // Gone here, and the tier has another one.
-    let layer = used.result.layer.unwrap();
+    let layer = used.result.layers[0];
     store.transact(|db| db.execute("DELETE FROM layers WHERE id = ?1", [layer.as_bytes()])).unwrap();
     store.forget_tier("there").unwrap();
     store.use_tiers(["there".to_owned()]);
@@ -153,7 +153,7 @@ fn from_a_tier_that_is_only_written_to_no_result_and_no_name_is_taken() {
     assert_eq!(store.runs(&used.step).unwrap(), []);
     assert_eq!(store.name("digest", "n").unwrap(), None);
     // And it is not told again what it has.
-    assert!(!store.lacks("there", &used.result.layer.unwrap()).unwrap());
+    assert!(!store.lacks("there", &used.result.layers[0]).unwrap());
 }
 
 #[test]
