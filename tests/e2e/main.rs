@@ -54,6 +54,7 @@ mod share_a_registry;
 mod share_in_a_registry;
 mod share_the_cache;
 mod sign_a_release;
+mod split_a_copy;
 mod take_space_back;
 mod tutor_renders;
 mod use_the_terminal;

@@ -9,6 +9,7 @@ use super::chmod::ModeChange;
 use super::error::StepError;
 use super::files::{Files, Item, digest_items};
 use super::layout::{Imposed, Layout, Made};
+use super::split::Split;
 use super::{owner, parents};
 use crate::glob::Glob;
 use crate::ignore::IgnoreRules;
@@ -83,6 +84,28 @@ impl Picked {
     }
 }
 
+/// All that a `COPY` or `ADD` takes.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    pub(crate) picked: Vec<Picked>,
+    /// How it is shared out among layers; none when it is one.
+    pub(super) split: Option<Split>,
+}
+
+impl Copied {
+    /// `is_room` says whether it may be several layers.
+    pub(crate) fn new(picked: Vec<Picked>, is_room: bool) -> Self {
+        let split = if is_room { Split::of(&picked) } else { None };
+        Self { picked, split }
+    }
+
+    /// What of it decides the result.
+    pub(crate) fn digests(&self) -> Vec<ContentHash> {
+        let split = self.split.as_ref().map(|split| split.digest(&self.picked));
+        self.picked.iter().map(Picked::digest).chain(split).collect()
+    }
+}
+
 /// Finds the sources of a `COPY`.
 pub(crate) fn pick(
     files: &Files,
@@ -153,15 +176,16 @@ pub(super) fn expand(tree: &Tree, pattern: &str) -> Result<Vec<TreePath>, StepEr
     Ok(found)
 }
 
-/// Puts what was picked where the destination says.
+/// Puts what was picked where the destination says, in several layers where that is big.
 pub(crate) fn lay_out<'a>(
     store: &Store,
     parent: &'a Tree,
     empty: &'a Tree,
-    picked: &[Picked],
+    copied: &'a Copied,
     to: &Destination,
 ) -> Result<Layout<'a>, StepError> {
     let mut layout = if to.link { Layout::detached(empty, parent) } else { Layout::new(parent) };
+    layout.split(copied.split.as_ref());
     let owner = match &to.chown {
         None => None,
         // Names are looked up in the image even when nothing else of it matters.
@@ -180,7 +204,7 @@ pub(crate) fn lay_out<'a>(
     };
     let made = Made { owner, mode };
     let dest = layout.resolve(&TreePath::new(to.path.as_bytes())?);
-    for one in picked {
+    for one in &copied.picked {
         // Each source is copied for itself, in order: it finds what those before it made, and shares no hard links with them.
         let into_dir = to.path.ends_with('/') || layout.is_dir(&dest) || dest.is_root();
         let group = layout.group();

@@ -8,14 +8,12 @@ use std::collections::HashSet;
 use shiplap_cache::{Asked, Kind, LayerId, Lookup, Observation, PathSet, Stack, StepKey, Tree, TreePath, UsedStep};
 use shiplap_registry::remote::{Gone, Learnt, UsedMount};
 
-use super::copy::Picked;
 use super::error::StepError;
 use super::events::StepId;
-use super::files::{Files, Item};
 use super::key::Keyed;
 use super::run::{self, Mounted};
 use super::stage::Work;
-use super::{Builder, Fetch, Run, explain, lock};
+use super::{Builder, Fetch, Run, explain, known, lock};
 use crate::plan::Op;
 
 /// What a build was told and made, for the tiers.
@@ -86,15 +84,10 @@ impl Run {
                 lock(&self.notes).mounts.extend(mounts);
                 Ok(())
             }
-            Work::Copy { picked, .. } => {
-                let mut layers: HashSet<LayerId> = HashSet::new();
-                for picked in picked.iter().flatten() {
-                    if let Picked::Tree { items, files, .. } | Picked::Parts { items, files } = picked {
-                        layers.extend(holders(files, items));
-                    }
-                }
+            Work::Copy { .. } => {
                 self.owners_known(work, stack).await?;
-                self.builder.fetch(&layers.into_iter().collect::<Vec<_>>()).await?;
+                let parent = self.builder.store().tree(stack.layers())?;
+                self.builder.fetch(&known::sources(self, work, &parent)?).await?;
                 // The times of what did not change are those of the layer that the step made before.
                 if let Some(last) = explain::last_result(self, id, keyed)? {
                     let _ = self.builder.know(&last.layers).await;
@@ -145,13 +138,6 @@ impl Run {
         let bases = self.sources.images.values().cloned().collect();
         Learnt { steps, names, image: image.to_vec(), bases, mounts }
     }
-}
-
-/// The layers that files are in.
-fn holders(files: &Files, items: &[Item]) -> HashSet<LayerId> {
-    let layers: Vec<_> = files.roots().zip(files.layers()).collect();
-    let holder = |item: &Item| layers.iter().find(|(root, _)| item.at.starts_with(root)).map(|(_, layer)| *layer);
-    items.iter().filter(|item| !item.entry.is_dir()).filter_map(holder).collect()
 }
 
 /// What must come before a step can run on this tree. None when nothing must.

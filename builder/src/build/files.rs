@@ -31,6 +31,10 @@ pub(crate) struct Item {
     pub(crate) at: PathBuf,
     /// Which file it is another name of, if any: equal for all its names.
     pub(crate) same: Option<(usize, TreePath)>,
+    /// Which layer of the tree it is in, counted from the bottom.
+    pub(crate) layer: usize,
+    /// The same, where that is a layer of the store.
+    pub(crate) holder: Option<LayerId>,
 }
 
 impl Files {
@@ -97,7 +101,8 @@ impl Files {
                 Kind::File { link, .. } => Some((found.layer, link.clone().unwrap_or_else(|| entry.path.clone()))),
                 _ => None,
             };
-            items.push(Item { at: self.locate(found.layer, &entry.path), path: relative, same, entry });
+            let (layer, holder) = (found.layer, self.layers.get(found.layer).copied());
+            items.push(Item { at: self.locate(layer, &entry.path), path: relative, same, layer, holder, entry });
         }
         items
     }

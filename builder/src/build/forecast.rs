@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use shiplap_cache::{LayerIndex, Stack, StepResult, Tree, TreePath};
 
-use super::copy::{self, Picked};
+use super::copy::Picked;
 use super::error::StepError;
 use super::events::StepId;
 use super::explain::{self, Why, assumed_inputs};
@@ -87,7 +87,7 @@ pub(super) async fn step(
     run.decided(id, Decision::Run { why, fetch });
     let is_known = made.is_some();
     let layers = match made {
-        Some((index, _)) => Some(run.imagine(index).into_iter().collect()),
+        Some(made) => Some(made.into_iter().map(|(index, _)| store.imagine(index)).collect()),
         None => explain::last_result(run, id, keyed)?.map(|last| last.layers),
     };
     if !is_known || from_assumed.is_some() {
@@ -109,26 +109,19 @@ pub(super) fn why(
         return Ok((Why::asked(flag), made(run, work, &tree)?));
     }
     let made = made(run, work, &tree)?;
-    if let Some((index, places)) = &made {
-        run.place(index.id(), places);
-    }
-    let layers = made.as_ref().map(|(index, _)| Tree::new([Arc::new(index.clone())]));
+    made.iter().flatten().for_each(|(index, places)| run.place(index.id(), places));
+    let layers = made.as_ref().map(|made| Tree::new(made.iter().map(|(index, _)| Arc::new(index.clone()))));
     let why = explain::why(run, id, keyed, &tree, layers.as_deref())?;
     Ok((why, made))
 }
 
-/// A layer that would be made: its index, and where its files are.
-type Made = (LayerIndex, HashMap<TreePath, PathBuf>);
+/// The layers that would be made: of each its index, and where its files are.
+type Made = Vec<(LayerIndex, HashMap<TreePath, PathBuf>)>;
 
 fn made(run: &Run, work: &Work, tree: &Tree) -> Result<Option<Made>, StepError> {
     let (store, empty) = (run.builder.store(), Tree::default());
-    Ok(match work {
-        Work::Run { .. } => None,
-        Work::Copy { picked, to } => {
-            Some(copy::lay_out(store, tree, &empty, picked.as_deref().unwrap_or_default(), to)?.imagine()?)
-        }
-        Work::Folder { path, user } => Some(copy::work_dir(store, tree, path, user.as_deref())?.imagine()?),
-    })
+    let Some(layout) = work.lay_out(store, tree, &empty)? else { return Ok(None) };
+    layout.parts().iter().map(|part| Ok((part.index()?, part.places()))).collect::<Result<_, _>>().map(Some)
 }
 
 /// The step whose assumed files are among what is copied or mounted.
@@ -142,7 +135,7 @@ fn source_assumed(assumed: &[(PathBuf, StepId)], work: &Work) -> Option<StepId> 
             Mounted::Files(files, path) => files.below(path).iter().find_map(of),
             Mounted::Nothing => None,
         }),
-        Work::Copy { picked, .. } => picked.iter().flatten().find_map(|picked| match picked {
+        Work::Copy { copied, .. } => copied.iter().flat_map(|copied| &copied.picked).find_map(|picked| match picked {
             Picked::Tree { items, .. } | Picked::Parts { items, .. } | Picked::Archive { items, .. } => {
                 items.iter().find_map(of)
             }

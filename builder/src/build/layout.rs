@@ -1,17 +1,13 @@
 //! What a `COPY`, `ADD` or `WORKDIR` puts where, decided on indices alone, and then made.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
-use std::io::{Read, Seek, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
-use shiplap_cache::holes::{self, Span};
 use shiplap_cache::{ContentHash, Entry, IndexBuilder, Kind, LayerIndex, PathSet, Question, Tree, TreePath, Watcher};
 
 use super::files::Item;
+use super::part::{Content, Part, Piece};
+use super::split::Split;
 
 /// Why something cannot be put where it should go.
 #[derive(Debug, thiserror::Error)]
@@ -45,28 +41,6 @@ pub enum LayoutError {
 
 type Result<T, E = LayoutError> = std::result::Result<T, E>;
 
-/// Where a file's bytes come from.
-#[derive(Debug, Clone)]
-enum Content {
-    /// No bytes: a directory, a link, a device.
-    None,
-    /// A file that stays as it is: it may be hard-linked when mode and owner fit.
-    Frozen { at: PathBuf, linkable: bool },
-    /// A file that somebody may be writing to: copied, and checked against its hash.
-    Live { at: PathBuf },
-    /// These bytes.
-    Inline(Vec<u8>),
-}
-
-#[derive(Debug)]
-struct Piece {
-    entry: Entry,
-    content: Content,
-    same: Option<(usize, usize, TreePath)>,
-    /// Only on the way to something: it is in the tree below already.
-    way: bool,
-}
-
 /// Owner, group and mode that a destination imposes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Imposed {
@@ -97,6 +71,8 @@ pub(crate) struct Layout<'a> {
     groups: usize,
     /// Where something of another kind may be in the tree below.
     replaced: BTreeSet<TreePath>,
+    /// How it is shared out among several layers, if it is.
+    split: Option<&'a Split>,
 }
 
 /// How directories look that a step needs and that are not there.
@@ -121,13 +97,18 @@ impl Made {
 impl<'a> Layout<'a> {
     pub(crate) fn new(parent: &'a Tree) -> Self {
         let (pieces, watcher, replaced) = (BTreeMap::new(), Watcher::new(parent), BTreeSet::new());
-        Self { parent, detached: false, pieces, watcher, groups: 0, replaced }
+        Self { parent, detached: false, pieces, watcher, groups: 0, replaced, split: None }
     }
 
     /// A layer that is the same whatever it is put on (`COPY --link`): it is laid out on nothing, and what that nothing lacks is no
     /// input.
     pub(crate) fn detached(nothing: &'a Tree, parent: &'a Tree) -> Self {
         Self { detached: true, watcher: Watcher::new(parent), ..Self::new(nothing) }
+    }
+
+    /// Shares out what is put from now on among several layers.
+    pub(crate) fn split(&mut self, split: Option<&'a Split>) {
+        self.split = split;
     }
 
     /// Notes what the place of a file depends on.
@@ -176,7 +157,7 @@ impl<'a> Layout<'a> {
                 Some(_) => return Err(LayoutError::NotADirectory(at)),
                 None => (made.entry(at.clone(), self.set_group(&at), mtime), false),
             };
-            self.pieces.insert(at.clone(), Piece { entry, content: Content::None, same: None, way });
+            self.pieces.insert(at.clone(), Piece { way, ..Piece::new(entry, Content::None) });
         }
         Ok(())
     }
@@ -223,21 +204,31 @@ impl<'a> Layout<'a> {
         live: bool,
         imposed: &Imposed,
     ) -> Result<()> {
-        let mut entry = Entry { path: path.clone(), ..item.entry.clone() };
-        imposed.apply(&mut entry);
-        if let Kind::Dir { opaque } = &mut entry.kind {
-            *opaque = false;
-        }
+        let place = |entry: Entry| {
+            let mut entry = Entry { path: path.clone(), ..entry };
+            imposed.apply(&mut entry);
+            if let Kind::Dir { opaque } = &mut entry.kind {
+                *opaque = false;
+            }
+            entry
+        };
+        let entry = place(item.entry.clone());
         let content = match entry.kind {
             Kind::File { .. } if live => Content::Live { at: item.at.clone() },
             Kind::File { .. } => Content::Frozen {
                 at: item.at.clone(),
                 linkable: (entry.mode, entry.uid, entry.gid) == (item.entry.mode, item.entry.uid, item.entry.gid),
+                holder: item.holder,
             },
             _ => Content::None,
         };
         let same = item.same.clone().map(|(layer, name)| (group, layer, name));
-        self.place(path, Piece { entry, content, same, way: false })
+        let part = self.split.map(|split| split.part(item.layer));
+        let lower = match self.split {
+            Some(split) if entry.is_dir() => split.lower(item).into_iter().map(place).collect(),
+            _ => Vec::new(),
+        };
+        self.place(path.clone(), Piece { same, part, lower, ..Piece::new(entry, content) })
     }
 
     /// Puts a file with these bytes at a path whose parent was made.
@@ -252,7 +243,7 @@ impl<'a> Layout<'a> {
         let kind = Kind::File { size: bytes.len() as u64, hash: ContentHash::of(bytes), link: None };
         let mut entry = Entry { path: path.clone(), kind, mode, uid: 0, gid: 0, mtime, xattrs: Vec::new() };
         imposed.apply(&mut entry);
-        self.place(path, Piece { entry, content: Content::Inline(bytes.to_vec()), same: None, way: false })
+        self.place(path, Piece::new(entry, Content::Inline(bytes.to_vec())))
     }
 
     fn place(&mut self, path: TreePath, piece: Piece) -> Result<()> {
@@ -296,48 +287,24 @@ impl<'a> Layout<'a> {
         }
     }
 
-    /// The index that the layer would have, and where its files' contents are. Nothing is made.
-    pub(crate) fn imagine(mut self) -> Result<(LayerIndex, HashMap<TreePath, PathBuf>)> {
+    /// The layers, bottom first; none when nothing is new. Each depends on its own part of the files alone, so they can be made one without the
+    /// others. All but a big tree of several layers are one.
+    pub(crate) fn parts(mut self) -> Vec<Part> {
         if self.pieces.values().all(|piece| piece.way) {
-            return Ok((IndexBuilder::default().finish()?, HashMap::new()));
+            return Vec::new();
         }
         self.link();
-        let mut places = HashMap::new();
-        let mut builder = IndexBuilder::default();
-        for (path, piece) in self.pieces {
-            if let Content::Frozen { at, .. } | Content::Live { at } = piece.content {
-                places.insert(path, at);
-            }
-            builder.push(piece.entry);
+        match self.split {
+            Some(split) => split.distribute(self.pieces),
+            None => vec![Part::new(self.pieces)],
         }
-        Ok((builder.finish()?, places))
     }
 
-    /// Makes the files in an upper directory and returns their index; an empty one when nothing is new.
-    pub(crate) fn make(mut self, upper: &Path) -> Result<LayerIndex> {
-        if self.pieces.values().all(|piece| piece.way) {
-            return Ok(IndexBuilder::default().finish()?);
-        }
-        self.link();
-        // Folders come before what is in them, for the map is in that order.
-        for piece in self.pieces.values().filter(|p| p.entry.is_dir() && !p.entry.path.is_root()) {
-            let at = piece.entry.path.below(upper);
-            std::fs::create_dir(&at).map_err(|e| io("make", &at, e))?;
-        }
-        self.pieces.values().collect::<Vec<_>>().into_par_iter().try_for_each(|piece| piece.make(upper))?;
-        for piece in self.pieces.values() {
-            if let Kind::File { link: Some(first), .. } = &piece.entry.kind {
-                let at = piece.entry.path.below(upper);
-                std::fs::hard_link(first.below(upper), &at).map_err(|e| io("link", &at, e))?;
-            }
-        }
-        for piece in self.pieces.values().rev().filter(|p| p.entry.is_dir()) {
-            let at = piece.entry.path.below(upper);
-            attributes(&at, &piece.entry)?;
-        }
-        let mut builder = IndexBuilder::default();
-        self.pieces.into_values().for_each(|piece| builder.push(piece.entry));
-        Ok(builder.finish()?)
+    /// Makes the files of a layout that is not split in an upper directory and returns their index; an empty one when nothing is new.
+    pub(crate) fn make(self, upper: &Path) -> Result<LayerIndex> {
+        let Some(part) = self.parts().pop() else { return Ok(IndexBuilder::default().finish()?) };
+        part.make(upper)?;
+        part.index()
     }
 
     /// Of the names of one file, the first is the file and the others are links to it.
@@ -353,100 +320,4 @@ impl<'a> Layout<'a> {
             }
         }
     }
-}
-
-fn io(what: &'static str, path: &Path, source: impl Into<std::io::Error>) -> LayoutError {
-    LayoutError::Io { what, path: path.to_owned(), source: source.into() }
-}
-
-impl Piece {
-    fn make(&self, upper: &Path) -> Result<()> {
-        let at = &self.entry.path.below(upper);
-        match &self.entry.kind {
-            Kind::Dir { .. } | Kind::Whiteout => return Ok(()),
-            Kind::File { link: Some(_), .. } => return Ok(()),
-            Kind::File { size, hash, .. } => match &self.content {
-                Content::Frozen { at: from, linkable: true } if std::fs::hard_link(from, at).is_ok() => return Ok(()),
-                Content::Frozen { at: from, .. } => copy(from, at, *size).map_err(|e| io("copy", from, e))?,
-                Content::Live { at: from } => copy_checked(from, at, *size, hash)?,
-                Content::Inline(bytes) => std::fs::write(at, bytes).map_err(|e| io("write", at, e))?,
-                Content::None => {}
-            },
-            Kind::Symlink { target } => std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(target), at)
-                .map_err(|e| io("make the link", at, e))?,
-            Kind::CharDevice { major, minor } => {
-                self.node(at, rustix::fs::FileType::CharacterDevice, *major, *minor)?;
-            }
-            Kind::BlockDevice { major, minor } => self.node(at, rustix::fs::FileType::BlockDevice, *major, *minor)?,
-            Kind::Fifo => self.node(at, rustix::fs::FileType::Fifo, 0, 0)?,
-        }
-        attributes(at, &self.entry)
-    }
-
-    fn node(&self, at: &Path, kind: rustix::fs::FileType, major: u32, minor: u32) -> Result<()> {
-        let device = rustix::fs::makedev(major, minor);
-        rustix::fs::mknodat(CWD, at, kind, Mode::from_raw_mode(self.entry.mode), device)
-            .map_err(|e| io("make the device", at, e))
-    }
-}
-
-/// Copies a file that nobody writes to.
-fn copy(from: &Path, to: &Path, size: u64) -> std::io::Result<()> {
-    let source = File::open(from)?;
-    if !holes::has_holes(&source.metadata()?) {
-        return std::fs::copy(from, to).map(drop);
-    }
-    let mut target = File::create_new(to)?;
-    holes::read(&source, |span| write(&mut target, span))?;
-    target.set_len(size)
-}
-
-/// Copies a file that somebody may be writing to, and makes sure that what was copied is what was hashed.
-fn copy_checked(from: &Path, to: &Path, size: u64, hash: &ContentHash) -> Result<()> {
-    let mut source = File::open(from).map_err(|e| io("read", from, e))?;
-    let mut target = File::create_new(to).map_err(|e| io("write", to, e))?;
-    let mut hasher = blake3::Hasher::new();
-    if holes::has_holes(&source.metadata().map_err(|e| io("read", from, e))?) {
-        let copied = holes::read(&source, |span| {
-            hasher.update_rayon(span.bytes());
-            write(&mut target, span)
-        });
-        copied.and_then(|()| target.set_len(size)).map_err(|e| io("copy", from, e))?;
-    } else {
-        let mut buffer = vec![0; (size.clamp(1, 1 << 18)) as usize];
-        loop {
-            let read = source.read(&mut buffer).map_err(|e| io("read", from, e))?;
-            if read == 0 {
-                break;
-            }
-            hasher.update(&buffer[..read]);
-            target.write_all(&buffer[..read]).map_err(|e| io("write", to, e))?;
-        }
-    }
-    if hasher.finalize().as_bytes() == hash.as_bytes() { Ok(()) } else { Err(LayoutError::Changed(from.to_owned())) }
-}
-
-/// Writes a part of a file; a hole stays one.
-fn write(target: &mut File, span: Span<'_>) -> std::io::Result<()> {
-    match span {
-        Span::Data(bytes) => target.write_all(bytes),
-        Span::Hole(zeros) => target.seek_relative(zeros.len() as i64),
-    }
-}
-
-/// Owner first, for a change of owner takes setuid bits away; times last.
-fn attributes(at: &Path, entry: &Entry) -> Result<()> {
-    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-    rustix::fs::chownat(CWD, at, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|e| io("change the owner of", at, e))?;
-    if !matches!(entry.kind, Kind::Symlink { .. }) {
-        rustix::fs::chmod(at, Mode::from_raw_mode(entry.mode)).map_err(|e| io("change the mode of", at, e))?;
-    }
-    for (name, value) in &entry.xattrs {
-        rustix::fs::lsetxattr(at, name.as_slice(), value, XattrFlags::empty())
-            .map_err(|e| io("set an extended attribute of", at, e))?;
-    }
-    let time = Timespec { tv_sec: entry.mtime, tv_nsec: 0 };
-    let times = Timestamps { last_access: time, last_modification: time };
-    rustix::fs::utimensat(CWD, at, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| io("set the time of", at, e))
 }

@@ -32,13 +32,16 @@ mod http;
 mod images;
 mod inputs;
 mod key;
+mod known;
 mod layout;
 mod noise;
 mod owner;
 mod parents;
+mod part;
 mod remote;
 mod run;
 mod sources;
+mod split;
 mod stage;
 mod together;
 mod verify;
@@ -53,7 +56,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use serde::Serialize;
-use shiplap_cache::{ContentHash, Digest, ImageId, LayerId, LayerIndex, StepResult, Store, TreePath};
+use shiplap_cache::{ContentHash, Digest, ImageId, LayerId, StepResult, Store, TreePath};
 use shiplap_registry::remote::{Learnt, Remote};
 use shiplap_registry::{Client, Image, Images};
 
@@ -543,11 +546,6 @@ impl Run {
     pub(crate) fn assumed_layers(&self) -> Vec<(PathBuf, StepId)> {
         let store = self.builder.store();
         lock(&self.assumed).iter().map(|(layer, step)| (store.layer_dir(layer), *step)).collect()
-    }
-
-    /// A layer that would be made, if it would hold anything.
-    pub(crate) fn imagine(&self, index: LayerIndex) -> Option<LayerId> {
-        (!index.is_empty()).then(|| self.builder.store().imagine(index))
     }
 
     /// Tells where the files of a layer are that is not made yet.

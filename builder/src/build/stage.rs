@@ -6,14 +6,17 @@ use std::time::Instant;
 use shiplap_cache::{ContentHash, LayerId, Stack, StepResult, Store, Tree, UsedStep};
 use shiplap_registry::{History, Image};
 
-use super::copy::{self, Picked};
+use super::copy::{self, Copied, Picked};
 use super::error::{BuildError, StepError};
 use super::events::{Event, Outcome, StepId, Watch};
 use super::files::Files;
 use super::key::{self, Keyed};
+use super::layout::Layout;
 use super::run::{self, Mounted};
 use super::sources::{Sources, blocking};
-use super::{Decision, Mode, Run, StageFuture, Verdict, Why, add, ahead, events, explain, forecast, verify};
+use super::{
+    Decision, Mode, Run, StageFuture, Verdict, Why, add, ahead, events, explain, forecast, known, split, verify,
+};
 use crate::plan::{AddSource, CopySource, Destination, Op, Source, Stage, StageId, Step};
 use crate::sandbox::Cancel;
 use crate::trace::Trace;
@@ -56,7 +59,7 @@ type Failure = Option<BuildError>;
 /// What a step takes besides the tree that it stands on. Found only when the step runs, where its key could be made without.
 pub(crate) enum Work {
     Run { mounted: Option<Vec<Mounted>> },
-    Copy { picked: Option<Vec<Picked>>, to: Destination },
+    Copy { copied: Option<Copied>, to: Destination, is_room: bool },
     Folder { path: String, user: Option<String> },
 }
 
@@ -65,8 +68,23 @@ impl Work {
     pub(super) fn afresh(&self) -> Self {
         match self {
             Self::Run { .. } => Self::Run { mounted: None },
-            Self::Copy { to, .. } => Self::Copy { picked: None, to: to.clone() },
+            Self::Copy { to, is_room, .. } => Self::Copy { copied: None, to: to.clone(), is_room: *is_room },
             Self::Folder { path, user } => Self::Folder { path: path.clone(), user: user.clone() },
+        }
+    }
+
+    /// What it puts where, once its files are found. None where a program says that.
+    pub(super) fn lay_out<'a>(
+        &'a self,
+        store: &Store,
+        parent: &'a Tree,
+        empty: &'a Tree,
+    ) -> Result<Option<Layout<'a>>, StepError> {
+        match self {
+            Self::Run { .. } => Ok(None),
+            Self::Copy { copied: Some(copied), to, .. } => copy::lay_out(store, parent, empty, copied, to).map(Some),
+            Self::Copy { copied: None, .. } => unreachable!("what is copied is found before it is laid out"),
+            Self::Folder { path, user } => copy::work_dir(store, parent, path, user.as_deref()).map(Some),
         }
     }
 }
@@ -168,7 +186,7 @@ async fn step(
     guessed: bool,
 ) -> Result<Option<(StepResult, bool)>, StepError> {
     let decided = async {
-        let (keyed, work) = prepare(run, stage, step).await?;
+        let (keyed, work) = prepare(run, stage, step, id, stack).await?;
         match &run.mode {
             Mode::Build(_) => {
                 let (key, parent) = (keyed.key, stack.clone());
@@ -289,22 +307,32 @@ async fn verify(
 }
 
 /// A step's key. What was worked out for the same unchangeable sources before is not worked out again.
-async fn prepare(run: &Arc<Run>, stage: &Stage, step: &Step) -> Result<(Keyed, Work), StepError> {
+async fn prepare(
+    run: &Arc<Run>,
+    stage: &Stage,
+    step: &Step,
+    id: StepId,
+    stack: &Stack,
+) -> Result<(Keyed, Work), StepError> {
     match &step.op {
         Op::Run(op) => {
             let (contents, mounted) = run::contents(&run.builder, &run.sources, op).await?;
             Ok((run::key(&run.request, stage, op, &contents), Work::Run { mounted }))
         }
         Op::Copy(op) => {
+            let is_room = split::is_room(&run.plan, stage.id, id.step, stack.layers().len());
             let memo = match run.sources.identity(&run.builder, &op.from).await? {
-                // What is in the place of `--parents` names how it is read, for a digest is remembered for ever.
+                // What is in the third place names how it is read, for a digest is remembered for ever.
                 Some(identity) => {
-                    let parents = op.parents.then_some("patterns");
-                    Some(serde_json::to_string(&(identity, &op.sources, parents, &op.to.exclude))?)
+                    let how = match op.parents {
+                        true => Some("patterns"),
+                        false => is_room.then_some("split"),
+                    };
+                    Some(serde_json::to_string(&(identity, &op.sources, how, &op.to.exclude))?)
                 }
                 None => None,
             };
-            by_content(run, step, memo, &op.to).await
+            by_content(run, step, memo, &op.to, is_room).await
         }
         Op::Add(op) => {
             let memo = match op.sources.as_slice() {
@@ -312,7 +340,7 @@ async fn prepare(run: &Arc<Run>, stage: &Stage, step: &Step) -> Result<(Keyed, W
                 _ => None,
             };
             let memo = memo.map(|identity| serde_json::to_string(&(identity, "ADD", &op.to.exclude))).transpose()?;
-            by_content(run, step, memo, &op.to).await
+            by_content(run, step, memo, &op.to, false).await
         }
         Op::Workdir { path, user } => {
             let work = Work::Folder { path: path.clone(), user: user.clone() };
@@ -328,17 +356,18 @@ async fn by_content(
     step: &Step,
     memo: Option<String>,
     to: &Destination,
+    is_room: bool,
 ) -> Result<(Keyed, Work), StepError> {
     let (store, sources) = (run.builder.store(), &run.sources);
     if let Some(known) = recall(store, sources, memo.as_deref())? {
-        return Ok((key::copy(&known, to), Work::Copy { picked: None, to: to.clone() }));
+        return Ok((key::copy(&known, to), Work::Copy { copied: None, to: to.clone(), is_room }));
     }
-    let picked = pick(run, step).await?;
-    let content: Vec<_> = picked.iter().map(Picked::digest).collect();
+    let copied = Copied::new(pick(run, step).await?, is_room);
+    let content = copied.digests();
     if let Some(memo) = memo {
         remember(store, sources, &memo, &content)?;
     }
-    Ok((key::copy(&content, to), Work::Copy { picked: Some(picked), to: to.clone() }))
+    Ok((key::copy(&content, to), Work::Copy { copied: Some(copied), to: to.clone(), is_room }))
 }
 
 /// Finds what a step takes, now that it runs.
@@ -347,7 +376,10 @@ pub(super) async fn complete(run: &Arc<Run>, step: &Step, work: Work) -> Result<
         (Work::Run { mounted: None }, Op::Run(op)) => {
             Ok(Work::Run { mounted: Some(run::mounted(&run.builder, &run.sources, op).await?) })
         }
-        (Work::Copy { picked: None, to }, _) => Ok(Work::Copy { picked: Some(pick(run, step).await?), to }),
+        (Work::Copy { copied: None, to, is_room }, _) => {
+            let copied = Copied::new(pick(run, step).await?, is_room);
+            Ok(Work::Copy { copied: Some(copied), to, is_room })
+        }
         (work, _) => Ok(work),
     }
 }
@@ -418,15 +450,15 @@ pub(super) fn execute(
     let parent = store.tree(stack.layers())?;
     let began = Instant::now();
     let mut seen = StepResult::default();
-    let (layer, set) = match work {
-        Work::Run { mounted } => {
+    let empty = Tree::default();
+    let (layers, set) = match (work, work.lay_out(store, &parent, &empty)?) {
+        (Work::Run { mounted }, _) => {
             let (layer, trace) = run_command(run, id, mounted.as_deref().unwrap_or_default(), stack, &parent, manner)?;
             seen = trace.result();
-            (layer, trace.set)
+            (layer.into_iter().collect(), trace.set)
         }
-        Work::Copy { picked, to } => {
-            let empty = Tree::default();
-            let mut layout = copy::lay_out(store, &parent, &empty, picked.as_deref().unwrap_or_default(), to)?;
+        (_, None) => unreachable!("what runs no program is laid out"),
+        (_, Some(mut layout)) => {
             for before in explain::last_result(run, id, keyed)?.map(|last| last.layers).unwrap_or_default() {
                 // Where a tier has that layer its index may be out of reach: then the times are new ones.
                 if let Ok(index) = store.index(&before) {
@@ -434,21 +466,12 @@ pub(super) fn execute(
                 }
             }
             let set = layout.path_set();
-            let pending = store.begin_layer(&parent)?;
-            let index = layout.make(&pending.upper())?;
-            (store.keep_layer(pending, index)?, set)
-        }
-        Work::Folder { path, user } => {
-            let layout = copy::work_dir(store, &parent, path, user.as_deref())?;
-            let set = layout.path_set();
-            let pending = store.begin_layer(&parent)?;
-            let index = layout.make(&pending.upper())?;
-            (store.keep_layer(pending, index)?, set)
+            (known::layers(run, &parent, layout)?, set)
         }
     };
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let created = super::now();
-    let result = StepResult { layers: layer.into_iter().collect(), created, millis, ..seen };
+    let result = StepResult { layers, created, millis, ..seen };
     let stored = match manner.replace {
         true => store.replace(&keyed.key, &parent, &set, &result)?,
         false => store.record(&keyed.key, &parent, &set, &result)?,
