@@ -39,7 +39,7 @@ use crate::error::At;
 use crate::{BlobStore, Error, LayerId, LayerIndex, Overlay, Result, Tree, TreeId};
 
 /// The version of the database and the folder's layout.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// How long to wait for another process's transaction.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -293,16 +293,17 @@ fn open_database(home: &Path, overlay: Overlay) -> Result<Connection> {
         // Another process may have been first.
         match version(&new).map_err(fail)? {
             0 => {
-                let all = [SCHEMA, RUNS, served::SCHEMA, doomed::SCHEMA, mounts::SCHEMA, tiers::SCHEMA].concat();
+                let all = [SCHEMA, RUNS, served::SCHEMA, doomed::SCHEMA, mounts::SCHEMA, &tiers::schema()].concat();
                 new.execute_batch(&all).map_err(fail)?;
                 new.execute("INSERT INTO meta VALUES ('overlay', ?1)", [overlay.prefix()]).map_err(fail)?;
             }
             1 => {
-                let all = [FROM_VERSION_1, RUNS, &from_version_2(), tiers::SCHEMA].concat();
+                let all = [FROM_VERSION_1, RUNS, &from_version_2(), &tiers::schema()].concat();
                 new.execute_batch(&all).map_err(fail)?;
             }
-            2 => new.execute_batch(&[&from_version_2(), tiers::SCHEMA].concat()).map_err(fail)?,
-            3 => new.execute_batch(tiers::SCHEMA).map_err(fail)?,
+            2 => new.execute_batch(&[from_version_2(), tiers::schema()].concat()).map_err(fail)?,
+            3 => new.execute_batch(&tiers::schema()).map_err(fail)?,
+            4 => new.execute_batch(&tiers::from_version_4()).map_err(fail)?,
             _ => {}
         }
         new.pragma_update(None, "user_version", VERSION).map_err(fail)?;
@@ -354,6 +355,7 @@ mod tests {
                     "DROP TABLE served_blobs; DROP TABLE served_manifests; DROP TABLE served_parts; DROP TABLE served_tags;
                      DROP TABLE doomed; DROP TABLE doom; DROP TABLE doom_waits; DROP TABLE mounts;
                      DROP TABLE tier_segments; DROP TABLE tier_layers; DROP TABLE tier_known; DROP TABLE tier_mounts;
+                     DROP TABLE tier_contents; DROP TABLE pack_tables;
                      ALTER TABLE layers DROP COLUMN used;
                      DROP TABLE runs; CREATE TABLE step_sets (a); CREATE TABLE results (a);
                      INSERT INTO exact VALUES (x'00', x'00', ''); PRAGMA user_version = 1;",
@@ -369,6 +371,26 @@ mod tests {
                 .unwrap()
         };
         assert_eq!((count("exact"), count("runs")), (0, 0));
+    }
+
+    #[test]
+    fn a_store_of_version_4_keeps_what_it_knows_of_tiers() {
+        let home = tempfile::tempdir().unwrap();
+        let (store, layer) = (Store::open(home.path()).unwrap(), LayerId::from_bytes([1; 32]));
+        store
+            .transact(|db| {
+                db.execute_batch(
+                    "DROP TABLE tier_contents; DROP TABLE pack_tables; ALTER TABLE tier_layers DROP COLUMN complete;
+                     PRAGMA user_version = 4;",
+                )?;
+                let row = params![layer.as_bytes(), [2_u8; 32]];
+                db.execute("INSERT INTO tier_layers VALUES (?1, 'there', ?2, 3, 'm', ?2, ?2, 5, 6)", row)
+            })
+            .unwrap();
+        drop(store);
+        let store = Store::open(home.path()).unwrap();
+        let place = store.place_in("there", &layer).unwrap().unwrap();
+        assert_eq!((place.files.unwrap().size, place.complete, place.contents), (5, None, Vec::new()));
     }
 
     #[test]

@@ -92,7 +92,8 @@ fn is_better(db: &Connection, result: &str, existing: Option<&str>) -> rusqlite:
 fn can_have(db: &Connection, result: &str) -> rusqlite::Result<bool> {
     let Some(layer) = layer_of(result) else { return Ok(true) };
     db.prepare_cached(
-        "SELECT 1 FROM layers WHERE id = ?1 UNION ALL SELECT 1 FROM tier_layers WHERE layer = ?1 AND digest IS NOT NULL",
+        "SELECT 1 FROM layers WHERE id = ?1 UNION ALL SELECT 1 FROM tier_layers
+         WHERE layer = ?1 AND (digest IS NOT NULL OR complete IS NOT NULL)",
     )?
     .exists([layer.as_bytes()])
 }
