@@ -288,7 +288,7 @@ pub struct Traffic {
 }
 
 impl From<Moved> for Traffic {
-    fn from(Moved { read, layers, fetched, sent }: Moved) -> Self {
+    fn from(Moved { read, layers, fetched, sent, .. }: Moved) -> Self {
         Self { read, layers, fetched, sent }
     }
 }

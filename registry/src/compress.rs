@@ -1,8 +1,7 @@
 //! Compressing and decompressing layers.
 //!
-//! The bytes must be the same on every machine. Zstandard's multi-threaded mode cuts the input into jobs of a fixed size and gives the
-//! same bytes for any number of workers from one up, other bytes than without workers (`ZSTD_c_nbWorkers` in `zstd.h`): so there is always at
-//! least one. Gzip is one thread, with a header without time and name.
+//! The bytes must be the same on every machine. Zstandard is written in [frames](crate::frames) that are cut by their content alone. Gzip is one thread,
+//! with a header without time and name.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
@@ -16,53 +15,13 @@ pub enum Compression {
     Gzip,
 }
 
-const ZSTD_LEVEL: i32 = 3;
 const GZIP_LEVEL: u32 = 6;
 
-/// Compresses what is written to it.
-pub(crate) enum Encoder<W: Write> {
-    Zstd(Box<zstd::stream::write::Encoder<'static, W>>),
-    Gzip(Box<flate2::write::GzEncoder<W>>),
-}
-
-impl<W: Write> Encoder<W> {
-    pub(crate) fn new(out: W, compression: Compression, workers: u32) -> io::Result<Self> {
-        Ok(match compression {
-            Compression::Zstd => {
-                let mut encoder = zstd::stream::write::Encoder::new(out, ZSTD_LEVEL)?;
-                encoder.multithread(workers.max(1))?;
-                Self::Zstd(Box::new(encoder))
-            }
-            Compression::Gzip => {
-                // 255: "unknown" operating system (RFC 1952), the same on all.
-                let builder = flate2::GzBuilder::new().mtime(0).operating_system(255);
-                Self::Gzip(Box::new(builder.write(out, flate2::Compression::new(GZIP_LEVEL))))
-            }
-        })
-    }
-
-    pub(crate) fn finish(self) -> io::Result<W> {
-        match self {
-            Self::Zstd(encoder) => encoder.finish(),
-            Self::Gzip(encoder) => encoder.finish(),
-        }
-    }
-}
-
-impl<W: Write> Write for Encoder<W> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Zstd(encoder) => encoder.write(buf),
-            Self::Gzip(encoder) => encoder.write(buf),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Zstd(encoder) => encoder.flush(),
-            Self::Gzip(encoder) => encoder.flush(),
-        }
-    }
+/// Compresses with gzip what is written to it.
+pub(crate) fn gzip<W: Write>(out: W) -> flate2::write::GzEncoder<W> {
+    // 255: "unknown" operating system (RFC 1952), the same on all.
+    let builder = flate2::GzBuilder::new().mtime(0).operating_system(255);
+    builder.write(out, flate2::Compression::new(GZIP_LEVEL))
 }
 
 /// How many workers to give to one layer of several.
@@ -106,11 +65,19 @@ pub(crate) fn decompress<'a>(reader: impl Read + Send + 'a) -> io::Result<(Box<d
 mod tests {
     use super::*;
 
-    fn compress(bytes: &[u8], compression: Compression, workers: u32) -> Vec<u8> {
-        let mut encoder = Encoder::new(Vec::new(), compression, workers).unwrap();
-        // Odd pieces: the result must not depend on how it is written either.
-        bytes.chunks(70_001).for_each(|c| encoder.write_all(c).unwrap());
-        encoder.finish().unwrap()
+    fn compress(bytes: &[u8], compression: Compression) -> Vec<u8> {
+        match compression {
+            Compression::Zstd => {
+                let mut writer = crate::frames::FrameWriter::new(Vec::new(), 2);
+                writer.write_all(bytes).unwrap();
+                writer.finish().unwrap().out
+            }
+            Compression::Gzip => {
+                let mut writer = gzip(Vec::new());
+                writer.write_all(bytes).unwrap();
+                writer.finish().unwrap()
+            }
+        }
     }
 
     fn text(length: usize) -> Vec<u8> {
@@ -124,21 +91,11 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_do_not_depend_on_the_number_of_workers() {
-        // More than two jobs of 8 MiB (four windows of level 3).
-        let input = text(20 << 20);
-        let one = compress(&input, Compression::Zstd, 1);
-        assert_eq!(compress(&input, Compression::Zstd, 2), one);
-        assert_eq!(compress(&input, Compression::Zstd, 4), one);
-        assert_eq!(compress(&input, Compression::Zstd, 0), one);
-    }
-
-    #[test]
     fn what_is_compressed_comes_back_also_from_several_members() {
         let input = text(300_000);
         for compression in [Compression::Zstd, Compression::Gzip] {
-            let mut packed = compress(&input[..100_000], compression, 2);
-            packed.extend(compress(&input[100_000..], compression, 2));
+            let mut packed = compress(&input[..100_000], compression);
+            packed.extend(compress(&input[100_000..], compression));
             let mut out = Vec::new();
             decompress(&packed[..]).unwrap().0.read_to_end(&mut out).unwrap();
             assert_eq!(out, input, "{compression:?}");
@@ -151,6 +108,6 @@ mod tests {
 
     #[test]
     fn gzip_has_no_time_in_it() {
-        assert_eq!(compress(b"x", Compression::Gzip, 1)[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
+        assert_eq!(compress(b"x", Compression::Gzip)[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
     }
 }

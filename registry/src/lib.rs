@@ -24,6 +24,7 @@ mod collect;
 mod compress;
 pub mod engine;
 mod error;
+mod frames;
 pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;

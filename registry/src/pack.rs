@@ -4,13 +4,17 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use rayon::prelude::*;
-use shiplap_cache::{Digest, LayerBlob, LayerId, Store};
+use shiplap_cache::tier::table::Table;
+use shiplap_cache::tier::{TierBlob, TierError};
+use shiplap_cache::{BlobWriter, Digest, LayerBlob, LayerId, Store};
 
-use crate::compress::{Encoder, decompress, workers};
+use crate::compress::{decompress, gzip, workers};
 use crate::error::At;
+use crate::frames::{FrameWriter, Framed};
 use crate::hash::Hashed;
 use crate::image::ConfigFile;
 use crate::media::{Document, LAYER_GZIP, LAYER_ZSTD, Manifest, OCI_CONFIG, OCI_MANIFEST, layer as layer_type};
+use crate::tarball::Mark;
 use crate::{Compression, Descriptor, Error, Event, Image, Progress, Result, origin, tarball};
 
 /// How to pack.
@@ -166,15 +170,23 @@ pub(crate) fn pack_layer(
         return Ok(LayerBlob { media_type: media_type.to_owned(), ..blob });
     }
     progress.event(Event::Pack { layer: *id, total: index.content_size() });
-    let (diff_id, digest, size) = compress(store, options.compression, |out| match &original {
+    let dir = store.layer_dir(id);
+    let (diff_id, digest, size) = match (&original, options.compression) {
         // Its tar is not ours to change: the config of the image that it came with names its DiffID.
-        Some(original) => {
+        (Some(original), compression) => {
             let at = store.blobs().path(&original.digest);
             let mut tar = decompress(store.blobs().open_blob(&original.digest)?).at("read", &at)?.0;
-            io::copy(&mut tar, out).at("recompress", &at).map(drop)
+            compress(store, compression, |out| io::copy(&mut tar, out).at("recompress", &at).map(drop))?
         }
-        None => tarball::write_layer(out, &store.layer_dir(id), &index, clamp),
-    })?;
+        (None, Compression::Gzip) => {
+            compress(store, Compression::Gzip, |out| tarball::write_layer(out, &dir, &index, clamp))?
+        }
+        (None, Compression::Zstd) => {
+            let made = frames(store, |out| tarball::write_marked(out, &dir, &index, clamp, mark))?;
+            made.keep_table(store)?;
+            (made.plain, made.digest, made.size)
+        }
+    };
     store.set_layer_blob(id, &LayerBlob { media_type: key, diff_id, digest, size })?;
     progress.event(Event::Packed { layer: *id, blob: digest, size });
     Ok(LayerBlob { media_type: media_type.to_owned(), diff_id, digest, size })
@@ -186,9 +198,12 @@ pub(crate) fn compress(
     compression: Compression,
     write: impl FnOnce(&mut dyn Write) -> Result<()>,
 ) -> Result<(Digest, Digest, u64)> {
+    if compression == Compression::Zstd {
+        let made = frames(store, |out| write(out))?;
+        return Ok((made.plain, made.digest, made.size));
+    }
     let at = store.home().join("blobs");
-    let encoder = Encoder::new(store.blobs().writer()?, compression, workers()).at("write", &at)?;
-    let mut out = io::BufWriter::with_capacity(1 << 17, Hashed::new(encoder));
+    let mut out = io::BufWriter::with_capacity(1 << 17, Hashed::new(gzip(store.blobs().writer()?)));
     write(&mut out)?;
     let hashed = out.into_inner().map_err(io::IntoInnerError::into_error).at("write", &at)?;
     let (encoder, diff_id) = hashed.finish();
@@ -196,6 +211,53 @@ pub(crate) fn compress(
     // Its digest was taken from the very bytes that were written.
     crate::whole::note_verified(store, &digest)?;
     Ok((diff_id, digest, size))
+}
+
+/// A blob that was packed in frames.
+pub(crate) struct Frames {
+    /// SHA-256 of what was packed.
+    pub plain: Digest,
+    /// Of the blob.
+    pub digest: Digest,
+    /// Of the blob.
+    pub size: u64,
+    /// What is where in it.
+    pub table: Option<Table>,
+}
+
+impl Frames {
+    /// Keeps the table, for whoever is told of the blob. One in which nothing can be found is of no use.
+    pub fn keep_table(&self, store: &Store) -> Result<()> {
+        if let Some(table) = &self.table {
+            let bytes = table.encode().map_err(Error::of_table)?;
+            let table = TierBlob { digest: store.blobs().put(&bytes)?, size: bytes.len() as u64 };
+            store.set_pack_table(&self.digest, &table)?;
+        }
+        Ok(())
+    }
+}
+
+/// Packs what `write` writes into a blob of frames.
+pub(crate) fn frames(store: &Store, write: impl FnOnce(&mut FrameWriter<BlobWriter>) -> Result<()>) -> Result<Frames> {
+    let at = store.home().join("blobs");
+    let mut writer = FrameWriter::new(store.blobs().writer()?, workers());
+    write(&mut writer)?;
+    let Framed { out, plain, table } = writer.finish().at("write", &at)?;
+    let (digest, size) = out.commit(None)?;
+    // As above.
+    crate::whole::note_verified(store, &digest)?;
+    Ok(Frames { plain, digest, size, table })
+}
+
+/// Passes on what a tar is made of.
+fn mark(out: &mut &mut FrameWriter<BlobWriter>, mark: Mark<'_>) -> io::Result<()> {
+    match mark {
+        Mark::Entry => out.entry(),
+        Mark::Contents(hash, size) => {
+            out.contents(hash, size);
+            Ok(())
+        }
+    }
 }
 
 /// Opens a layer's tar. The blob's digest is checked as it is read.
@@ -206,6 +268,14 @@ pub(crate) fn open_layer<'a>(store: &'a Store, blob: &LayerBlob) -> Result<Box<d
 }
 
 impl Error {
+    /// A table that cannot be written.
+    fn of_table(error: TierError) -> Self {
+        match error {
+            TierError::Here(error) => Self::Store(error),
+            other => Self::Store(shiplap_cache::Error::Segment(other.to_string())),
+        }
+    }
+
     /// A failed read of a file of the store.
     pub(crate) fn from_read(at: &Path) -> impl Fn(io::Error) -> Self + '_ {
         |source| Self::Io { what: "read", path: at.to_owned(), source }

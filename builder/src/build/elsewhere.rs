@@ -11,6 +11,7 @@ use shiplap_registry::remote::{Gone, Learnt, UsedMount};
 use super::error::StepError;
 use super::events::StepId;
 use super::key::Keyed;
+use super::reach::Reach;
 use super::run::{self, Mounted};
 use super::stage::Work;
 use super::{Builder, Fetch, Run, explain, known, lock};
@@ -57,9 +58,15 @@ impl Run {
         Ok(store.lookup(step, stack)?)
     }
 
-    /// Fetches what a step needs to run, now that its files are known.
-    pub(crate) async fn ready(&self, id: StepId, keyed: &Keyed, work: &Work, stack: &Stack) -> Result<(), StepError> {
-        let Some(remote) = &self.builder.remote else { return Ok(()) };
+    /// Fetches what a step needs to run, now that its files are known, and says how it gets at its layers.
+    pub(crate) async fn ready(
+        &self,
+        id: StepId,
+        keyed: &Keyed,
+        work: &Work,
+        stack: &Stack,
+    ) -> Result<Reach, StepError> {
+        let Some(remote) = &self.builder.remote else { return Ok(Reach::default()) };
         self.builder.know(stack.layers()).await?;
         match work {
             Work::Run { mounted } => {
@@ -70,7 +77,7 @@ impl Run {
                         layers.extend(files.layers());
                     }
                 }
-                let Op::Run(op) = &self.step(id).op else { return Ok(()) };
+                let Op::Run(op) = &self.step(id).op else { return Ok(Reach::default()) };
                 let mounts = run::cache_mounts(op, mounted);
                 // Both take their time with the network.
                 let restore = async {
@@ -82,7 +89,7 @@ impl Run {
                 let (fetched, restored) = tokio::join!(self.builder.fetch(&layers), restore);
                 fetched.and(restored)?;
                 lock(&self.notes).mounts.extend(mounts);
-                Ok(())
+                Ok(Reach::default())
             }
             Work::Copy { .. } => {
                 self.owners_known(work, stack).await?;
@@ -92,9 +99,9 @@ impl Run {
                 if let Some(last) = explain::last_result(self, id, keyed)? {
                     let _ = self.builder.know(&last.layers).await;
                 }
-                Ok(())
+                Ok(Reach::default())
             }
-            Work::Folder { .. } => self.owners_known(work, stack).await,
+            Work::Folder { .. } => self.owners_known(work, stack).await.map(|()| Reach::default()),
         }
     }
 

@@ -12,6 +12,7 @@ use super::events::{Event, Outcome, StepId, Watch};
 use super::files::Files;
 use super::key::{self, Keyed};
 use super::layout::Layout;
+use super::reach::Reach;
 use super::run::{self, Mounted};
 use super::sources::{Sources, blocking};
 use super::{
@@ -42,11 +43,18 @@ pub(super) struct Manner {
     pub(super) cancel: Cancel,
     /// Who gets what it writes.
     pub(super) watch: Arc<dyn Watch>,
+    /// How it gets at its layers.
+    pub(super) reach: Reach,
 }
 
 impl Run {
     pub(super) fn manner(&self) -> Manner {
-        Manner { replace: false, cancel: self.builder.cancel.clone(), watch: self.watch.clone() }
+        Manner {
+            replace: false,
+            cancel: self.builder.cancel.clone(),
+            watch: self.watch.clone(),
+            reach: Reach::default(),
+        }
     }
 }
 
@@ -244,9 +252,9 @@ async fn carry_out(
         ahead::send(run);
     }
     let work = complete(run, step, work).await?;
-    run.ready(id, &keyed, &work, stack).await?;
+    let reach = run.ready(id, &keyed, &work, stack).await?;
     let _turn = run.builder.together.running().acquire().await;
-    let manner = Manner { replace: afresh || stale.is_some(), ..run.manner() };
+    let manner = Manner { replace: afresh || stale.is_some(), reach, ..run.manner() };
     let (task, stack) = (run.clone(), stack.clone());
     let (result, millis) = blocking(move || {
         if task.request.explain {
@@ -278,7 +286,7 @@ async fn verify(
     reused: StepResult,
 ) -> Result<StepResult, StepError> {
     let work = complete(run, step, work).await?;
-    run.ready(id, &keyed, &work, stack).await?;
+    let manner = Manner { reach: run.ready(id, &keyed, &work, stack).await?, ..run.manner() };
     run.builder.know(&reused.layers).await?;
     let _turn = run.builder.together.running().acquire().await;
     let (task, stack) = (run.clone(), stack.clone());
@@ -288,7 +296,7 @@ async fn verify(
         let parent = task.builder.store().tree(stack.layers())?;
         let again = || {
             let Work::Run { mounted } = &work else { unreachable!("only runs are looked at again") };
-            run_command(&task, id, mounted.as_deref().unwrap_or_default(), &stack, &parent, &task.manner())
+            run_command(&task, id, mounted.as_deref().unwrap_or_default(), &stack, &parent, &manner)
         };
         let (layer, trace) = again()?;
         let layers: Vec<LayerId> = layer.into_iter().collect();
@@ -493,9 +501,10 @@ fn run_command(
     };
     let store = run.builder.store();
     let pending = store.begin_layer(parent)?;
-    let (spec, held) = run::specify(&run.builder, &run.request, op, mounted, stack, &pending)?;
+    let (spec, held) = run::specify(&run.builder, &run.request, op, mounted, stack, &manner.reach, &pending)?;
     let mut output = |stream, bytes: &[u8]| manner.watch.event(Event::Output { step: id, stream, bytes });
-    let done = run::carry_out(&run.builder, &run.request, &spec, pending, parent, &manner.cancel, &mut output);
+    let done =
+        run::carry_out(&run.builder, &run.request, &spec, &held.served, pending, parent, &manner.cancel, &mut output);
     drop(held);
     done
 }

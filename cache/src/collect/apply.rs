@@ -130,6 +130,12 @@ fn doom(store: &Store, db: &Connection, found: &Survey, alone: bool, gone: &Path
 fn forget_old_tiers(db: &Connection) -> rusqlite::Result<()> {
     let since = crate::today().saturating_sub(TIER_DAYS);
     db.execute("DELETE FROM tier_layers WHERE day < ?1", [since])?;
+    db.execute_batch(
+        "DELETE FROM tier_contents WHERE NOT EXISTS
+            (SELECT 1 FROM tier_layers WHERE tier_layers.layer = tier_contents.layer AND tier_layers.tier = tier_contents.tier);
+         DELETE FROM pack_tables WHERE pack NOT IN (SELECT pack FROM tier_contents)
+            AND 'sha256:' || lower(hex(pack)) NOT IN (SELECT digest FROM layer_blobs);",
+    )?;
     db.execute("DELETE FROM tier_known WHERE day < ?1", [since])?;
     db.execute("DELETE FROM tier_segments WHERE tier NOT IN (SELECT tier FROM tier_layers)", []).map(drop)
 }

@@ -257,7 +257,7 @@ pub(super) fn results(store: &Store) -> Result<HashSet<LayerId>> {
 
 /// The layers that a tier has: their results are of use without them.
 pub(super) fn within_reach(db: &Connection) -> rusqlite::Result<HashSet<LayerId>> {
-    db.prepare("SELECT DISTINCT layer FROM tier_layers WHERE digest IS NOT NULL")?
+    db.prepare("SELECT DISTINCT layer FROM tier_layers WHERE digest IS NOT NULL OR complete IS NOT NULL")?
         .query_map([], |row| row.get(0).map(LayerId::from_bytes))?
         .collect()
 }
@@ -271,7 +271,7 @@ fn results_without(store: &Store, verdict: &Verdict) -> Result<u64> {
     Ok(runs.iter().filter(gone).count() as u64)
 }
 
-/// The blobs that were made of layers or that layers came as.
+/// The blobs that were made of layers or that layers came as, and their tables.
 fn attached(store: &Store, needs: &Needs) -> Result<HashMap<LayerId, Vec<Digest>>> {
     let mut attached = needs.attached.clone();
     let made: Vec<([u8; 32], String)> = store.query(|db| {
@@ -281,6 +281,15 @@ fn attached(store: &Store, needs: &Needs) -> Result<HashMap<LayerId, Vec<Digest>
         if let Ok(digest) = digest.parse() {
             attached.entry(LayerId::from_bytes(layer)).or_default().push(digest);
         }
+    }
+    let tables: Vec<([u8; 32], [u8; 32])> = store.query(|db| {
+        db.prepare("SELECT pack, digest FROM pack_tables")?.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
+    })?;
+    let tables: HashMap<Digest, Digest> =
+        tables.into_iter().map(|(pack, table)| (Digest::from_bytes(pack), Digest::from_bytes(table))).collect();
+    for blobs in attached.values_mut() {
+        let of: Vec<Digest> = blobs.iter().filter_map(|blob| tables.get(blob).copied()).collect();
+        blobs.extend(of);
     }
     Ok(attached)
 }

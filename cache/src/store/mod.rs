@@ -300,17 +300,17 @@ fn open_database(home: &Path, overlay: Overlay) -> Result<Connection> {
         // Another process may have been first.
         match version(&new).map_err(fail)? {
             0 => {
-                let all = [SCHEMA, RUNS, served::SCHEMA, doomed::SCHEMA, mounts::SCHEMA, tiers::SCHEMA].concat();
+                let all = [SCHEMA, RUNS, served::SCHEMA, doomed::SCHEMA, mounts::SCHEMA, &tiers::schema()].concat();
                 new.execute_batch(&all).map_err(fail)?;
                 new.execute("INSERT INTO meta VALUES ('overlay', ?1)", [overlay.prefix()]).map_err(fail)?;
             }
             1 => {
-                let all = [FROM_VERSION_1, RUNS, &from_version_2(), tiers::SCHEMA].concat();
+                let all = [FROM_VERSION_1, RUNS, &from_version_2(), &tiers::schema()].concat();
                 new.execute_batch(&all).map_err(fail)?;
             }
-            2 => new.execute_batch(&[&from_version_2(), tiers::SCHEMA, FROM_VERSION_4].concat()).map_err(fail)?,
-            3 => new.execute_batch(&[tiers::SCHEMA, FROM_VERSION_4].concat()).map_err(fail)?,
-            4 => new.execute_batch(FROM_VERSION_4).map_err(fail)?,
+            2 => new.execute_batch(&[&from_version_2(), &tiers::schema(), FROM_VERSION_4].concat()).map_err(fail)?,
+            3 => new.execute_batch(&[&tiers::schema(), FROM_VERSION_4].concat()).map_err(fail)?,
+            4 => new.execute_batch(&[&tiers::from_version_4(), FROM_VERSION_4].concat()).map_err(fail)?,
             _ => {}
         }
         new.pragma_update(None, "user_version", VERSION).map_err(fail)?;
@@ -362,6 +362,7 @@ mod tests {
                     "DROP TABLE served_blobs; DROP TABLE served_manifests; DROP TABLE served_parts; DROP TABLE served_tags;
                      DROP TABLE doomed; DROP TABLE doom; DROP TABLE doom_waits; DROP TABLE mounts;
                      DROP TABLE tier_segments; DROP TABLE tier_layers; DROP TABLE tier_known; DROP TABLE tier_mounts;
+                     DROP TABLE tier_contents; DROP TABLE pack_tables;
                      ALTER TABLE layers DROP COLUMN used;
                      DROP TABLE runs; CREATE TABLE step_sets (a); CREATE TABLE results (a);
                      INSERT INTO exact VALUES (x'00', x'00', ''); PRAGMA user_version = 1;",
@@ -380,17 +381,21 @@ mod tests {
     }
 
     #[test]
-    fn a_store_of_results_with_one_layer_starts_its_step_cache_anew() {
+    fn a_store_of_version_4_starts_its_step_cache_anew_and_keeps_what_it_knows_of_tiers() {
         let home = tempfile::tempdir().unwrap();
-        let store = Store::open(home.path()).unwrap();
+        let (store, layer) = (Store::open(home.path()).unwrap(), LayerId::from_bytes([1; 32]));
         store.set_name("digest", "n", "v").unwrap();
         store
             .transact(|db| {
                 db.execute_batch(
                     "INSERT INTO exact VALUES (x'00', x'00', '{\"layer\":null,\"created\":1,\"millis\":1}');
                      INSERT INTO runs VALUES (x'00', x'00', x'00', x'', '', 1);
-                     INSERT INTO path_sets VALUES (x'00', x'00'); PRAGMA user_version = 4;",
-                )
+                     INSERT INTO path_sets VALUES (x'00', x'00');
+                     DROP TABLE tier_contents; DROP TABLE pack_tables; ALTER TABLE tier_layers DROP COLUMN complete;
+                     PRAGMA user_version = 4;",
+                )?;
+                let row = params![layer.as_bytes(), [2_u8; 32]];
+                db.execute("INSERT INTO tier_layers VALUES (?1, 'there', ?2, 3, 'm', ?2, ?2, 5, 6)", row)
             })
             .unwrap();
         drop(store);
@@ -400,6 +405,8 @@ mod tests {
             assert_eq!(store.query(|db| db.query_row(&sql, [], |r| r.get::<_, u32>(0))).unwrap(), 0, "{table}");
         }
         assert_eq!(store.name("digest", "n").unwrap().as_deref(), Some("v"));
+        let place = store.place_in("there", &layer).unwrap().unwrap();
+        assert_eq!((place.files.unwrap().size, place.complete, place.contents), (5, None, Vec::new()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the store knows of tiers: which segments were read, which layers are there, and what they have been told already.
 
 mod learn;
+mod packs;
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,13 +12,23 @@ use learn::{exact_key, learn_exact, learn_runs, name_key, replaced_key, run_key,
 use super::{Store, lock, now};
 use crate::error::At;
 use crate::tier::segment::{Exact, Known, Layer, Run, Segment};
+use crate::tier::table::Pack;
 use crate::tier::{SegmentName, TierBlob};
 use crate::{ContentHash, Digest, LayerBlob, LayerId, LayerIndex, Result, Stack, StepKey, StepResult};
 
-pub(super) const SCHEMA: &str = "
+pub(super) fn schema() -> String {
+    [TABLES, packs::SCHEMA].concat()
+}
+
+/// From version 4: nobody asked where single contents are.
+pub(super) fn from_version_4() -> String {
+    ["ALTER TABLE tier_layers ADD COLUMN complete INTEGER;", packs::SCHEMA].concat()
+}
+
+const TABLES: &str = "
 CREATE TABLE tier_segments (tier TEXT NOT NULL, segment TEXT NOT NULL, PRIMARY KEY (tier, segment)) WITHOUT ROWID;
 CREATE TABLE tier_layers (layer BLOB NOT NULL, tier TEXT NOT NULL, index_digest BLOB, index_size INTEGER, media TEXT, diff_id BLOB,
-    digest BLOB, size INTEGER, day INTEGER NOT NULL, PRIMARY KEY (layer, tier)) WITHOUT ROWID;
+    digest BLOB, size INTEGER, day INTEGER NOT NULL, complete INTEGER, PRIMARY KEY (layer, tier)) WITHOUT ROWID;
 CREATE TABLE tier_known (tier TEXT NOT NULL, key BLOB NOT NULL, day INTEGER NOT NULL, PRIMARY KEY (tier, key)) WITHOUT ROWID;
 CREATE TABLE tier_mounts (tier TEXT NOT NULL, key BLOB NOT NULL, time INTEGER NOT NULL, parts TEXT NOT NULL,
     PRIMARY KEY (tier, key)) WITHOUT ROWID;
@@ -49,8 +60,19 @@ pub struct LayerPlace {
     pub index: Option<TierBlob>,
     /// Its files, packed.
     pub files: Option<LayerBlob>,
+    /// The packs that have contents of its files.
+    pub contents: Vec<Pack>,
+    /// Where these have all of them: the bytes that must come to put it together.
+    pub complete: Option<u64>,
     /// The day when the tier was told of it last.
     pub day: u32,
+}
+
+impl LayerPlace {
+    /// Whether all of the layer can be had there.
+    pub fn can_be_had(&self) -> bool {
+        self.files.is_some() || self.complete.is_some()
+    }
 }
 
 /// The contents of a cache mount in a tier.
@@ -80,7 +102,7 @@ impl Store {
     /// # Errors
     /// The database or the disk fails.
     pub fn can_have_layer(&self, id: &LayerId) -> Result<bool> {
-        Ok(self.has_layer(id)? || self.layer_places(id)?.iter().any(|place| place.files.is_some()))
+        Ok(self.has_layer(id)? || self.layer_places(id)?.iter().any(LayerPlace::can_be_had))
     }
 
     /// Where a layer can be had from, among the tiers in use, in their order.
@@ -93,11 +115,14 @@ impl Store {
             return Ok(Vec::new());
         }
         let mut places: Vec<LayerPlace> = self.query(|db| {
-            db.prepare_cached(
-                "SELECT tier, index_digest, index_size, media, diff_id, digest, size, day FROM tier_layers WHERE layer = ?1",
-            )?
-            .query_map([id.as_bytes()], place)?
-            .collect()
+            let mut places: Vec<LayerPlace> = db
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM tier_layers WHERE layer = ?1"))?
+                .query_map([id.as_bytes()], place)?
+                .collect::<rusqlite::Result<_>>()?;
+            for place in &mut places {
+                place.contents = packs::of(db, id, &place.tier)?;
+            }
+            Ok(places)
         })?;
         let order = |place: &LayerPlace| tiers.iter().position(|tier| *tier == place.tier);
         places.retain(|place| order(place).is_some());
@@ -114,16 +139,20 @@ impl Store {
         Ok(places.filter_map(|place| place.files).find(|files| files.media_type == media_type))
     }
 
-    /// The tiers in use that have a blob of a layer, in their order.
+    /// The tiers in use that have a blob of a layer, a pack or a table, in their order.
     ///
     /// # Errors
     /// The database fails.
     pub fn blob_places(&self, digest: &Digest) -> Result<Vec<(String, TierBlob)>> {
         let tiers = lock(&self.tiers).clone();
         let mut found: Vec<(String, u64)> = self.query(|db| {
-            db.prepare_cached("SELECT DISTINCT tier, size FROM tier_layers WHERE digest = ?1")?
-                .query_map([digest.as_bytes()], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?
-                .collect()
+            db.prepare_cached(
+                "SELECT tier, size FROM tier_layers WHERE digest = ?1
+                 UNION SELECT tier, pack_size FROM tier_contents WHERE pack = ?1
+                 UNION SELECT tier, table_size FROM tier_contents WHERE table_digest = ?1",
+            )?
+            .query_map([digest.as_bytes()], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?
+            .collect()
         })?;
         let order = |tier: &str| tiers.iter().position(|known| known == tier);
         found.retain(|(tier, _)| order(tier).is_some());
@@ -145,7 +174,11 @@ impl Store {
     /// The database fails.
     pub fn forget_place(&self, id: &LayerId, tier: &str) -> Result<()> {
         self.transact(|db| {
-            db.execute("DELETE FROM tier_layers WHERE layer = ?1 AND tier = ?2", params![id.as_bytes(), tier])
+            for table in ["tier_layers", "tier_contents"] {
+                let gone = format!("DELETE FROM {table} WHERE layer = ?1 AND tier = ?2");
+                db.execute(&gone, params![id.as_bytes(), tier])?;
+            }
+            Ok(())
         })?;
         Ok(())
     }
@@ -156,7 +189,7 @@ impl Store {
     /// The database fails.
     pub fn forget_tier(&self, tier: &str) -> Result<()> {
         self.transact(|db| {
-            for table in ["tier_segments", "tier_layers", "tier_known", "tier_mounts"] {
+            for table in ["tier_segments", "tier_layers", "tier_contents", "tier_known", "tier_mounts"] {
                 db.execute(&format!("DELETE FROM {table} WHERE tier = ?1"), [tier])?;
             }
             Ok(())
@@ -215,6 +248,8 @@ impl Store {
                     tier: tier.to_owned(),
                     index: Some(layer.index.into()),
                     files: layer.files.as_ref().map(LayerBlob::from),
+                    contents: layer.contents.iter().copied().map(Pack::from).collect(),
+                    complete: layer.complete,
                     day: layer.day,
                 };
                 insert_layer(db, &layer.id(), &place)?;
@@ -287,13 +322,13 @@ impl Store {
         Ok((draft.segment, layers))
     }
 
-    /// Whether a tier has no files of a layer, or was told of it long ago.
+    /// Whether a layer cannot be had from a tier, or it was told of it long ago.
     ///
     /// # Errors
     /// The database fails.
     pub fn lacks(&self, tier: &str, layer: &LayerId) -> Result<bool> {
         let place = self.place_in(tier, layer)?;
-        Ok(place.is_none_or(|place| place.files.is_none() || place.day + RENEW <= today()))
+        Ok(place.is_none_or(|place| !place.can_be_had() || place.day + RENEW <= today()))
     }
 
     /// What is known of a layer in one tier.
@@ -302,23 +337,29 @@ impl Store {
     /// The database fails.
     pub fn place_in(&self, tier: &str, layer: &LayerId) -> Result<Option<LayerPlace>> {
         self.query(|db| {
-            db.prepare_cached(
-                "SELECT tier, index_digest, index_size, media, diff_id, digest, size, day FROM tier_layers
-                 WHERE layer = ?1 AND tier = ?2",
-            )?
-            .query_row(params![layer.as_bytes(), tier], place)
-            .optional()
+            let mut found = db
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM tier_layers WHERE layer = ?1 AND tier = ?2"))?
+                .query_row(params![layer.as_bytes(), tier], place)
+                .optional()?;
+            if let Some(place) = &mut found {
+                place.contents = packs::of(db, layer, tier)?;
+            }
+            Ok(found)
         })
     }
 
-    /// Bytes of all layers and indices in a tier, by what its segments say.
+    /// Bytes of all layers, indices, packs and tables in a tier, by what its segments say.
     ///
     /// # Errors
     /// The database fails.
     pub fn tier_size(&self, tier: &str) -> Result<u64> {
         let size: i64 = self.query(|db| {
             db.query_row(
-                "SELECT coalesce(sum(coalesce(index_size, 0) + coalesce(size, 0)), 0) FROM tier_layers WHERE tier = ?1",
+                "SELECT coalesce(sum(size), 0) FROM (
+                    SELECT digest, size FROM tier_layers WHERE tier = ?1
+                    UNION SELECT index_digest, index_size FROM tier_layers WHERE tier = ?1
+                    UNION SELECT pack, pack_size FROM tier_contents WHERE tier = ?1
+                    UNION SELECT table_digest, table_size FROM tier_contents WHERE tier = ?1)",
                 [tier],
                 |row| row.get(0),
             )
@@ -422,13 +463,15 @@ impl Draft {
 }
 
 fn insert_layer(db: &Connection, id: &LayerId, place: &LayerPlace) -> rusqlite::Result<()> {
-    let LayerPlace { tier, index, files, day } = place;
+    let LayerPlace { tier, index, files, contents, complete, day } = place;
+    packs::insert(db, id, tier, contents)?;
     // A record without files does not take away what one with files said.
     db.prepare_cached(
-        "INSERT INTO tier_layers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (layer, tier) DO UPDATE SET
+        "INSERT INTO tier_layers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (layer, tier) DO UPDATE SET
             index_digest = coalesce(excluded.index_digest, index_digest), index_size = coalesce(excluded.index_size, index_size),
             media = coalesce(excluded.media, media), diff_id = coalesce(excluded.diff_id, diff_id),
-            digest = coalesce(excluded.digest, digest), size = coalesce(excluded.size, size), day = max(day, excluded.day)",
+            digest = coalesce(excluded.digest, digest), size = coalesce(excluded.size, size), day = max(day, excluded.day),
+            complete = coalesce(excluded.complete, complete)",
     )?
     .execute(params![
         id.as_bytes(),
@@ -439,11 +482,16 @@ fn insert_layer(db: &Connection, id: &LayerId, place: &LayerPlace) -> rusqlite::
         files.as_ref().map(|files| *files.diff_id.as_bytes()),
         files.as_ref().map(|files| *files.digest.as_bytes()),
         files.as_ref().map(|files| files.size as i64),
-        day
+        day,
+        complete.map(|bytes| bytes as i64)
     ])
     .map(drop)
 }
 
+/// What [`place`] reads.
+const COLUMNS: &str = "tier, index_digest, index_size, media, diff_id, digest, size, day, complete";
+
+/// Without its packs, which are in a table of their own.
 fn place(row: &rusqlite::Row<'_>) -> rusqlite::Result<LayerPlace> {
     let index: Option<[u8; 32]> = row.get(1)?;
     let size = |place| Ok::<u64, rusqlite::Error>(row.get::<_, Option<i64>>(place)?.unwrap_or(0) as u64);
@@ -460,14 +508,23 @@ fn place(row: &rusqlite::Row<'_>) -> rusqlite::Result<LayerPlace> {
         }),
         _ => None,
     };
-    Ok(LayerPlace { tier: row.get(0)?, index, files, day: row.get(7)? })
+    let complete = row.get::<_, Option<i64>>(8)?.map(|bytes| bytes as u64);
+    Ok(LayerPlace { tier: row.get(0)?, index, files, contents: Vec::new(), complete, day: row.get(7)? })
 }
 
 /// A record of where a layer is, for a segment.
 impl Layer {
     /// Of a layer and the blobs that a tier now has of it.
     pub fn of(id: &LayerId, index: TierBlob, files: Option<&LayerBlob>) -> Self {
-        Self { id: *id.as_bytes(), index: index.into(), files: files.map(Into::into), day: today() }
+        let (contents, complete) = (Vec::new(), None);
+        Self { id: *id.as_bytes(), index: index.into(), files: files.map(Into::into), contents, complete, day: today() }
+    }
+
+    /// With the packs that have contents of its files.
+    #[must_use]
+    pub fn with_contents(mut self, packs: &[Pack]) -> Self {
+        self.contents = packs.iter().copied().map(Into::into).collect();
+        self
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::SegmentName;
-use super::segment::{Blob, Exact, Files, Known, Layer, Mount, Run, Segment};
+use super::segment::{Blob, Exact, Known, Layer, Mount, Run, Segment};
 use crate::steps::{is_newer, layers_of};
 
 /// What may stay in a tier.
@@ -62,8 +62,11 @@ impl<'a> All<'a> {
         for layer in &segment.layers {
             let kept = self.layers.entry(layer.id).or_insert_with(|| layer.clone());
             let day = kept.day.max(layer.day);
-            let files: Option<Files> = layer.files.clone().or_else(|| kept.files.take());
-            *kept = Layer { files, day, ..layer.clone() };
+            let files = layer.files.clone().or_else(|| kept.files.take());
+            let complete = layer.complete.or(kept.complete);
+            let mut contents = std::mem::take(&mut kept.contents);
+            contents.extend(layer.contents.iter().filter(|source| !contents.contains(source)).collect::<Vec<_>>());
+            *kept = Layer { files, contents, complete, day, ..layer.clone() };
         }
         for known in &segment.names {
             self.names.insert((&known.space, &known.name), known);
@@ -89,11 +92,14 @@ impl<'a> All<'a> {
             retention.most.is_none_or(|most| size <= most)
         };
         mounts.retain(|mount| count(&mut mount.parts.iter().copied()));
-        layers.retain(|layer| count(&mut layer.files.iter().map(|files| files.blob).chain([layer.index])));
+        layers.retain(|layer| {
+            let packs = layer.contents.iter().flat_map(|source| [source.pack, source.table]);
+            count(&mut layer.files.iter().map(|files| files.blob).chain([layer.index]).chain(packs))
+        });
         layers.sort_by_key(|layer| layer.id);
 
         let with_files: HashSet<[u8; 32]> =
-            layers.iter().filter(|layer| layer.files.is_some()).map(|layer| layer.id).collect();
+            layers.iter().filter(|layer| layer.can_be_had()).map(|layer| layer.id).collect();
         let is_whole = |result: &str| layers_of(result).iter().all(|layer| with_files.contains(layer.as_bytes()));
         let mut merged = Segment { replaces: self.replaces, layers, mounts, ..Segment::default() };
         let (mut sets, mut results) = (HashMap::new(), HashMap::new());
@@ -131,11 +137,12 @@ fn add<T>(list: &mut Vec<T>, value: T) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tier::segment::{Files, Source};
     use crate::{Digest, LayerId, StepResult};
 
     fn layer(n: u8, size: u64, day: u32) -> Layer {
         let files = Files { media_type: "m".into(), diff_id: [n; 32], blob: ([n; 32], size) };
-        Layer { id: [n; 32], index: ([n + 100; 32], 1), files: Some(files), day }
+        Layer { id: [n; 32], index: ([n + 100; 32], 1), files: Some(files), contents: Vec::new(), complete: None, day }
     }
 
     /// A step that made layer `n` and was used that day.
@@ -195,5 +202,26 @@ mod tests {
         let both = merged(&[(1, segment(1, 10, 5)), (2, bare)], ALL);
         assert!(both.layers[0].files.is_some());
         assert_eq!(both.layers[0].day, 7);
+    }
+
+    #[test]
+    fn a_layer_whose_contents_are_elsewhere_keeps_its_results_and_the_packs_count() {
+        let source = |n: u8, size| Source { pack: ([n; 32], size), table: ([n + 1; 32], 1) };
+        let mut elsewhere = segment(1, 10, 7);
+        elsewhere.layers[0] =
+            Layer { files: None, contents: vec![source(50, 10)], complete: Some(4), ..elsewhere.layers[0].clone() };
+        let mut more = elsewhere.clone();
+        more.layers[0].contents = vec![source(50, 10), source(60, 20)];
+        more.layers[0].complete = None;
+        let both = merged(&[(1, elsewhere.clone()), (2, more)], ALL);
+        assert_eq!((both.runs.len(), both.exact.len()), (1, 1));
+        assert_eq!(both.layers[0].contents, [source(50, 10), source(60, 20)]);
+        assert_eq!(both.layers[0].complete, Some(4));
+        assert_eq!(both.parts().len(), 5);
+        // The index, and a pack of 10 with its table.
+        let fits = |most| merged(&[(1, elsewhere.clone())], Retention { since: 0, most: Some(most) }).layers.len();
+        assert_eq!((fits(12), fits(11)), (1, 0));
+        elsewhere.layers[0].complete = None;
+        assert_eq!(merged(&[(1, elsewhere)], ALL).runs, []);
     }
 }

@@ -12,6 +12,7 @@ mod error;
 pub mod merge;
 pub mod object;
 pub mod segment;
+pub mod table;
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -99,6 +100,10 @@ pub trait Tier: Debug + Send + Sync {
 
     /// Fetches a blob into the store's blobs, unless it is there. Its bytes have its digest and its size.
     fn fetch<'a>(&'a self, store: &'a Store, blob: &'a TierBlob) -> BoxFuture<'a, TierResult<()>>;
+
+    /// Reads a part of a blob. It has `length` bytes; nobody has checked them: a digest is of the whole. Of a place that gives blobs whole alone this is
+    /// [`TierError::Unsupported`].
+    fn range<'a>(&'a self, blob: &'a TierBlob, offset: u64, length: u64) -> BoxFuture<'a, TierResult<Vec<u8>>>;
 
     /// Puts a blob of the store into the tier, unless it is there. Gives the bytes that were sent.
     fn put<'a>(&'a self, store: &'a Store, part: &'a Part) -> BoxFuture<'a, TierResult<u64>>;

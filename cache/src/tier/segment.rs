@@ -1,7 +1,7 @@
 //! What a segment holds, and its bytes.
 //!
 //! ```text
-//! magic   8 bytes   "SLSEG001"
+//! magic   8 bytes   "SLSEG002"
 //! body              zstd; inside, the fields of `Segment` in their order, as postcard has them (https://postcard.jamesmunns.com/wire-format)
 //! ```
 //!
@@ -11,10 +11,14 @@ use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
+use super::table::{self, Pack};
 use super::{SegmentName, TierBlob, TierError, TierResult};
 use crate::{Digest, LayerBlob, LayerId};
 
-const MAGIC: &[u8; 8] = b"SLSEG001";
+const MAGIC: &[u8; 8] = b"SLSEG002";
+
+/// Of the version before, which did not say where single contents are.
+const OLDER: &[u8; 8] = b"SLSEG001";
 
 /// Media type of a segment.
 pub const SEGMENT: &str = "application/vnd.shiplap.cache.segment.v1+zstd";
@@ -95,8 +99,12 @@ pub struct Layer {
     pub id: [u8; 32],
     /// Its index, packed with zstd.
     pub index: Blob,
-    /// Its files; none for a layer of a base image, which the image's registry has.
+    /// Its files; none for a layer of a base image, which the image's registry has, and for one whose contents are elsewhere.
     pub files: Option<Files>,
+    /// Where single contents of its files are.
+    pub contents: Vec<Source>,
+    /// Where these have all of its files, so that it can be put together: the bytes of them that must come for that.
+    pub complete: Option<u64>,
     /// The day when somebody used it last.
     pub day: u32,
 }
@@ -110,6 +118,15 @@ pub struct Files {
     pub diff_id: [u8; 32],
     /// The blob.
     pub blob: Blob,
+}
+
+/// Where contents are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// A pack, see [`table`](super::table).
+    pub pack: Blob,
+    /// Its table.
+    pub table: Blob,
 }
 
 /// A name and its value.
@@ -154,11 +171,14 @@ impl Segment {
         Ok(bytes)
     }
 
-    /// Reads one.
+    /// Reads one. One of an older version says nothing to us.
     ///
     /// # Errors
-    /// It is no segment, one of another version, or says more than is in it.
+    /// It is no segment, one of a newer version, or says more than is in it.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.starts_with(OLDER) {
+            return Ok(Self::default());
+        }
         let body = bytes.strip_prefix(MAGIC).ok_or("it is no segment of this version")?;
         let mut plain = Vec::new();
         let decoder = zstd::stream::read::Decoder::new(body).map_err(|e| e.to_string())?;
@@ -174,7 +194,7 @@ impl Segment {
         if !whole {
             return Err("it names what is not in it".to_owned());
         }
-        let large = |part: super::Part| part.blob.size > if part.media_type == INDEX { LARGEST_INDEX } else { LARGEST };
+        let large = |part: super::Part| part.blob.size > largest(&part.media_type);
         if segment.parts().into_iter().any(large) {
             return Err("it speaks of a blob that is too large to be one".to_owned());
         }
@@ -199,10 +219,34 @@ impl Segment {
             parts.push(part(layer.index, INDEX));
             parts.extend(layer.files.iter().map(|files| part(files.blob, &files.media_type)));
         }
+        // After those, for most packs are layers' tars, and have the type of these.
+        for Source { pack, table } in self.layers.iter().flat_map(|layer| &layer.contents) {
+            parts.extend([part(*pack, table::PACK), part(*table, table::TABLE)]);
+        }
         parts.extend(self.mounts.iter().flat_map(|mount| &mount.parts).map(|blob| part(*blob, crate::tier::MOUNT)));
         parts.sort_by_key(|part| part.blob);
         parts.dedup_by_key(|part| part.blob);
         parts
+    }
+}
+
+fn largest(media_type: &str) -> u64 {
+    match media_type {
+        INDEX => LARGEST_INDEX,
+        table::TABLE => table::MOST_TABLE,
+        _ => LARGEST,
+    }
+}
+
+impl From<Pack> for Source {
+    fn from(pack: Pack) -> Self {
+        Self { pack: pack.blob.into(), table: pack.table.into() }
+    }
+}
+
+impl From<Source> for Pack {
+    fn from(source: Source) -> Self {
+        Self { blob: source.pack.into(), table: source.table.into() }
     }
 }
 
@@ -255,6 +299,11 @@ impl Layer {
     pub fn id(&self) -> LayerId {
         LayerId::from_bytes(self.id)
     }
+
+    /// Whether all of it can be had from where the segment is.
+    pub fn can_be_had(&self) -> bool {
+        self.files.is_some() || self.complete.is_some()
+    }
 }
 
 #[cfg(test)]
@@ -267,7 +316,14 @@ mod tests {
             results: vec!["{}".to_owned()],
             runs: vec![Run { input: [1; 32], step: [2; 32], set: 0, parent: vec![[3; 32]], result: 0, day: 20_000 }],
             exact: vec![Exact { step: [2; 32], parent: [4; 32], result: 0, day: 20_000 }],
-            layers: vec![Layer { id: [5; 32], index: ([6; 32], 7), files: None, day: 1 }],
+            layers: vec![Layer {
+                id: [5; 32],
+                index: ([6; 32], 7),
+                files: None,
+                contents: vec![Source { pack: ([8; 32], 9), table: ([10; 32], 11) }],
+                complete: Some(5),
+                day: 1,
+            }],
             ..Segment::default()
         }
     }
@@ -277,7 +333,7 @@ mod tests {
         let bytes = segment().encode().unwrap();
         assert_eq!(Segment::decode(&bytes).unwrap(), segment());
         assert_eq!(bytes, segment().encode().unwrap());
-        assert_eq!(segment().parts().len(), 1);
+        assert_eq!(segment().parts().len(), 3);
     }
 
     #[test]
@@ -293,6 +349,22 @@ mod tests {
             change(&mut segment);
             assert!(Segment::decode(&segment.encode().unwrap()).is_err());
         }
+    }
+
+    #[test]
+    fn one_of_an_older_version_says_nothing() {
+        assert_eq!(Segment::decode(b"SLSEG001 and what it had").unwrap(), Segment::default());
+        assert!(Segment::decode(b"SLSEG003 and what it has").is_err());
+    }
+
+    #[test]
+    fn a_pack_that_is_a_layer_is_named_once_and_as_that() {
+        let blob = ([8; 32], 9);
+        let mut segment = segment();
+        segment.layers[0].files = Some(Files { media_type: "layer".to_owned(), diff_id: [1; 32], blob });
+        let parts = segment.parts();
+        let packs: Vec<_> = parts.iter().filter(|part| part.blob == blob.into()).collect();
+        assert_eq!((parts.len(), packs.len(), packs[0].media_type.as_str()), (3, 1, "layer"));
     }
 
     #[test]

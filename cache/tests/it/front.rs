@@ -22,6 +22,8 @@ pub enum Fault {
     Short,
     /// Turns a bit of the body.
     Wrong,
+    /// Does not heed that a part is asked for, and sends everything.
+    Whole,
 }
 
 /// Which requests it is about, by method and path.
@@ -117,7 +119,8 @@ fn pass(mut client: TcpStream, server: u16, state: &Mutex<State>) -> Option<()> 
     }
     let mut upstream = TcpStream::connect(("127.0.0.1", server)).ok()?;
     let mut text = format!("{first}\r\nconnection: close\r\n");
-    for (name, value) in headers.iter().filter(|(name, _)| name != "connection") {
+    let dropped = |name: &str| name == "connection" || (fault == Some(Fault::Whole) && name == "range");
+    for (name, value) in headers.iter().filter(|(name, _)| !dropped(name)) {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
     upstream.write_all(format!("{text}\r\n").as_bytes()).ok()?;

@@ -38,6 +38,12 @@ async fn what_one_machine_puts_another_gets() {
             tier.fetch(&there.store, &part.blob).await.unwrap();
             assert_eq!(there.store.blobs().verify(&part.blob.digest).unwrap(), part.blob.size, "{place}");
         }
+        let large = bytes(1, 12 << 20);
+        for range in [0..1, 0..12 << 20, 7_000_000..7_000_001, 4_000_000..(12 << 20)] {
+            let got = tier.range(&parts[2].blob, range.start as u64, range.len() as u64).await.unwrap();
+            assert!(got == large[range.clone()], "{place} {range:?}");
+        }
+        assert_eq!(tier.range(&parts[0].blob, 2, 0).await.unwrap(), b"", "{place}");
     }
 }
 
@@ -60,7 +66,12 @@ async fn what_is_not_there_too_long_or_of_another_size_is_told_apart() {
         for wrong in [longer, shorter] {
             assert!(matches!(tier.read(&wrong).await, Err(TierError::Corrupt { .. })), "{place}");
             assert!(matches!(tier.fetch(&there.store, &wrong).await, Err(TierError::Corrupt { .. })), "{place}");
+            let got = tier.range(&wrong, 1, 2).await;
+            assert!(matches!(got, Err(TierError::Corrupt { .. })), "{place} {got:?}");
         }
+        let beyond = tier.range(&part.blob, 4, 2).await;
+        assert!(matches!(beyond, Err(TierError::Corrupt { .. })), "{place} {beyond:?}");
+        assert!(matches!(tier.range(&nowhere, 0, 1).await, Err(TierError::Missing(_))), "{place}");
         assert_eq!(there.files(), 0, "{place}: nothing half is kept");
     }
 }

@@ -4,12 +4,14 @@
 //! Remote::sync      reads the segments that are new                  sync.rs
 //! Remote::indices   fetches indices, to decide                       fetch.rs
 //! Remote::layers    fetches layers, because a step must run          fetch.rs
+//! Remote::on_demand prepares layers for being read file by file        demand/
 //! Remote::publish   packs and sends what a build learnt              publish.rs
 //! Remote::mount     what a `RUN --mount=type=cache` held elsewhere   mounts.rs
 //! ```
 //!
 //! A tier that fails costs time and a warning, and never a build. After two failures in a row it is left alone for the rest of the process.
 
+mod demand;
 mod fetch;
 mod mounts;
 mod publish;
@@ -19,10 +21,12 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use shiplap_cache::tier::table::Table;
 use shiplap_cache::tier::{Tier, TierError};
-use shiplap_cache::{LayerBlob, LayerId, LayerPlace, Store, today};
+use shiplap_cache::{Digest, LayerBlob, LayerId, LayerPlace, Store, today};
 use tokio::sync::OnceCell;
 
+pub use demand::OnDemand;
 pub use fetch::Gone;
 pub use mounts::UsedMount;
 pub use publish::{Learnt, Published};
@@ -72,8 +76,12 @@ pub struct Moved {
     pub read: u64,
     /// Layers that were fetched.
     pub layers: u64,
-    /// Their bytes.
+    /// Their bytes, and those of parts of layers.
     pub fetched: u64,
+    /// Parts of layers that were fetched.
+    pub parts: u64,
+    /// Files that came out of these and were opened.
+    pub files: u64,
     /// Bytes that were sent.
     pub sent: u64,
 }
@@ -88,6 +96,8 @@ pub struct Remote {
     bases: Mutex<HashMap<LayerId, Arc<Base>>>,
     /// Layers that are being fetched: one that two stages need is fetched once.
     under_way: Mutex<HashMap<LayerId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Tables that were read: the steps of a build stand on the same layers.
+    tables: Mutex<HashMap<Digest, Arc<Table>>>,
     moved: Counters,
 }
 
@@ -103,6 +113,8 @@ struct Counters {
     read: AtomicU64,
     layers: AtomicU64,
     fetched: AtomicU64,
+    parts: AtomicU64,
+    files: AtomicU64,
     sent: AtomicU64,
 }
 
@@ -113,6 +125,8 @@ struct Place {
     off: AtomicBool,
     /// It could be read at the beginning: what it has is known.
     known: AtomicBool,
+    /// It gives nothing in part.
+    whole_alone: AtomicBool,
 }
 
 impl std::fmt::Debug for Remote {
@@ -129,6 +143,7 @@ impl Remote {
             failures: AtomicU32::new(0),
             off: AtomicBool::new(false),
             known: AtomicBool::new(false),
+            whole_alone: AtomicBool::new(false),
         };
         Self {
             images,
@@ -138,15 +153,17 @@ impl Remote {
             synced: OnceCell::new(),
             bases: Mutex::default(),
             under_way: Mutex::default(),
+            tables: Mutex::default(),
             moved: Counters::default(),
         }
     }
 
     /// What moved so far.
     pub fn moved(&self) -> Moved {
-        let Counters { read, layers, fetched, sent } = &self.moved;
+        let Counters { read, layers, fetched, parts, files, sent } = &self.moved;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Moved { read: get(read), layers: get(layers), fetched: get(fetched), sent: get(sent) }
+        let (parts, files) = (get(parts), get(files));
+        Moved { read: get(read), layers: get(layers), fetched: get(fetched), parts, files, sent: get(sent) }
     }
 
     fn store(&self) -> &Arc<Store> {
@@ -187,7 +204,14 @@ impl Remote {
 
     /// Remembers the blob that a layer of a base image is in its registry.
     pub(crate) fn note_base_layer(&self, layer: &LayerId, blob: &LayerBlob) -> crate::Result<()> {
-        let place = LayerPlace { tier: BASES.to_owned(), index: None, files: Some(blob.clone()), day: today() };
+        let place = LayerPlace {
+            tier: BASES.to_owned(),
+            index: None,
+            files: Some(blob.clone()),
+            contents: Vec::new(),
+            complete: None,
+            day: today(),
+        };
         Ok(self.store().note_layer(layer, &place)?)
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use futures::{StreamExt, TryStreamExt};
 use shiplap_cache::tier::merge::{Retention, merge};
 use shiplap_cache::tier::segment::{INDEX, Layer, Segment};
+use shiplap_cache::tier::table::{Pack, TABLE};
 use shiplap_cache::tier::{Part, SegmentName, TierBlob, TierError, TierResult};
 use shiplap_cache::{Digest, LayerBlob, LayerId, LayerPlace, RENEW, UsedStep, today};
 
@@ -136,9 +137,9 @@ impl Remote {
         let known = self.store().place_in(place.used.tier.name(), layer)?;
         // What it has, and is only to be told again of, need not come here first.
         if !self.store().has_layer(layer)?
-            && let Some(LayerPlace { index: Some(index), files: Some(files), .. }) = known
+            && let Some(LayerPlace { index: Some(index), files: Some(files), contents, .. }) = known
         {
-            return Ok(Some((Layer::of(layer, index, Some(&files)), 0)));
+            return Ok(Some((Layer::of(layer, index, Some(&files)).with_contents(&contents), 0)));
         }
         // An index that no tier has any more is no reason to tell nobody anything.
         if self.indices(&[*layer]).await?.is_err() {
@@ -148,7 +149,23 @@ impl Remote {
         let part = part(&files);
         let bytes = place.used.tier.put(self.store(), &part).await?;
         let (index, index_bytes) = self.send_index(place, layer).await?;
-        Ok(Some((Layer::of(layer, index, Some(&files)), bytes + index_bytes)))
+        let record = Layer::of(layer, index, Some(&files));
+        Ok(Some(match self.send_table(place, &part.blob).await? {
+            Some((pack, table_bytes)) => (record.with_contents(&[pack]), bytes + index_bytes + table_bytes),
+            None => (record, bytes + index_bytes),
+        }))
+    }
+
+    /// Sends the table of a pack that the tier has now. None where the pack has none: another program made it, or an older version.
+    async fn send_table(&self, place: &Place, pack: &TierBlob) -> std::result::Result<Option<(Pack, u64)>, Trouble> {
+        let Some(table) = self.store().pack_table(&pack.digest)? else { return Ok(None) };
+        let is_here = self.store().blobs().size(&table.digest)? == Some(table.size);
+        if !is_here && !self.blob(&table.digest, table.size).await? {
+            return Ok(None);
+        }
+        let part = Part { blob: table, media_type: TABLE.to_owned() };
+        let bytes = place.used.tier.put(self.store(), &part).await?;
+        Ok(Some((Pack { blob: *pack, table }, bytes)))
     }
 
     /// The blob of a layer, packed now if it never was, or fetched from the tier that has it.

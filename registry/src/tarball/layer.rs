@@ -22,11 +22,31 @@ pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
 /// # Errors
 /// [`Error::DamagedLayer`], [`Error::ReservedName`], or reading or writing fails.
 pub fn write_layer(out: impl Write, dir: &Path, index: &LayerIndex, clamp: Option<i64>) -> Result<()> {
+    write_marked(out, dir, index, clamp, |_, _| Ok(()))
+}
+
+/// What comes next in a tar.
+pub(crate) enum Mark<'a> {
+    /// An entry.
+    Entry,
+    /// The contents of a file, with their hash and size.
+    Contents(&'a ContentHash, u64),
+}
+
+/// As [`write_layer`], and tells `out` what it gets.
+pub(crate) fn write_marked<W: Write>(
+    out: W,
+    dir: &Path,
+    index: &LayerIndex,
+    clamp: Option<i64>,
+    mut mark: impl FnMut(&mut W, Mark<'_>) -> io::Result<()>,
+) -> Result<()> {
     let mut writer = Writer::new(out);
     for entry in index.iter() {
         check_name(&entry.path)?;
+        mark(writer.out(), Mark::Entry).at("pack", dir)?;
         let opaque = matches!(entry.kind, Layered::Dir { opaque: true });
-        write_entry(&mut writer, dir, index.id(), &entry, clamp)?;
+        write_entry(&mut writer, dir, index.id(), &entry, clamp, &mut mark)?;
         if opaque {
             let path = entry.path.join(OPAQUE).as_bytes().to_vec();
             let marker = Head { path, mtime: clamped(entry.mtime, clamp), ..Head::default() };
@@ -43,7 +63,9 @@ pub fn write_layer(out: impl Write, dir: &Path, index: &LayerIndex, clamp: Optio
 /// As [`write_layer`].
 pub fn write_tree(out: impl Write, store: &Store, tree: &Tree, clamp: Option<i64>) -> Result<()> {
     let mut writer = Writer::new(out);
-    each_entry(store, tree, |dir, layer, entry| write_entry(&mut writer, dir, layer, entry, clamp))?;
+    each_entry(store, tree, |dir, layer, entry| {
+        write_entry(&mut writer, dir, layer, entry, clamp, &mut |_, _| Ok(()))
+    })?;
     writer.finish().at("write", Path::new("the tar"))?;
     Ok(())
 }
@@ -87,6 +109,7 @@ fn write_entry<W: Write>(
     layer: LayerId,
     entry: &Entry,
     clamp: Option<i64>,
+    mark: &mut impl FnMut(&mut W, Mark<'_>) -> io::Result<()>,
 ) -> Result<()> {
     let mut head = Head {
         path: entry.path.as_bytes().to_vec(),
@@ -106,7 +129,7 @@ fn write_entry<W: Write>(
         }
         Layered::File { size, hash, link: None } => {
             head.size = *size;
-            return write_file(writer, &entry.path.below(dir), layer, entry, &head, *hash);
+            return write_file(writer, &entry.path.below(dir), layer, entry, &head, (*hash, mark));
         }
         Layered::Dir { .. } => {
             head.kind = Kind::Dir;
@@ -133,10 +156,10 @@ fn write_file<W: Write>(
     layer: LayerId,
     entry: &Entry,
     head: &Head,
-    hash: ContentHash,
+    (hash, mark): (ContentHash, &mut impl FnMut(&mut W, Mark<'_>) -> io::Result<()>),
 ) -> Result<()> {
     let mut contents = Checked::open(at, layer, entry, head.size)?;
-    match writer.entry(head, &mut contents) {
+    match writer.entry_marked(head, &mut contents, |out| mark(out, Mark::Contents(&hash, head.size))) {
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
             return Err(Error::DamagedLayer { layer, path: entry.path.clone(), why: "it became shorter" });
         }

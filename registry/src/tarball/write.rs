@@ -32,12 +32,28 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// `out` or `contents` fails; `contents` ends too early (`UnexpectedEof`).
     pub fn entry(&mut self, head: &Head, contents: impl Read) -> io::Result<()> {
+        self.entry_marked(head, contents, |_| Ok(()))
+    }
+
+    /// As [`Writer::entry`]. `mark` is called before the contents.
+    pub(super) fn entry_marked(
+        &mut self,
+        head: &Head,
+        contents: impl Read,
+        mark: impl FnOnce(&mut W) -> io::Result<()>,
+    ) -> io::Result<()> {
         self.begin(head)?;
+        mark(&mut self.out)?;
         let copied = io::copy(&mut contents.take(head.size), &mut self.out)?;
         if copied != head.size {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.pad(copied)
+    }
+
+    /// What it writes to.
+    pub(super) fn out(&mut self) -> &mut W {
+        &mut self.out
     }
 
     /// Writes an entry whose contents `fill` writes: exactly `head.size` bytes.

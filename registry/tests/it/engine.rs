@@ -200,7 +200,7 @@ async fn an_engine_pulls_the_image_and_gives_it_its_names() {
     assert_eq!(asked(&played), ["pull", "tag docker.io/campus/x:1", "tag docker.io/campus/x:2", "remove"]);
     assert_eq!(played.state.lock().unwrap().images.len(), 2, "the endpoint's name is gone");
     let blobs = std::fs::read_dir(here.dir.path().join("blobs/sha256")).unwrap().count();
-    assert_eq!(blobs, 4, "two layers, config and manifest of the packed image: no tar is kept");
+    assert_eq!(blobs, 6, "two layers with their tables, config and manifest of the packed image: no tar is kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod answers;
 mod archives;
 mod conformance;
+mod demand;
 mod engine;
 mod fake;
 mod fixture;

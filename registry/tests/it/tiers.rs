@@ -95,6 +95,11 @@ async fn what_one_machine_puts_another_gets() {
             tier.fetch(there.store(), &part.blob).await.unwrap();
             assert_eq!(there.store().blobs().verify(&part.blob.digest).unwrap(), part.blob.size, "{repository}");
         }
+        for range in [0..1, 0..3_000_000, 1_234_567..1_300_000, 2_999_999..3_000_000] {
+            let got = tier.range(&parts[1].blob, range.start as u64, range.len() as u64).await.unwrap();
+            assert!(got == large[range.clone()], "{repository} {range:?}");
+        }
+        assert_eq!(tier.range(&parts[0].blob, 2, 0).await.unwrap(), b"", "{repository}");
     }
 }
 
@@ -116,7 +121,11 @@ async fn what_is_not_there_too_long_or_of_another_size_is_told_apart() {
         for wrong in [TierBlob { size: 6, ..part.blob }, TierBlob { size: 4, ..part.blob }] {
             assert!(matches!(tier.read(&wrong).await, Err(TierError::Corrupt { .. })), "{repository}");
             assert!(matches!(tier.fetch(there.store(), &wrong).await, Err(TierError::Corrupt { .. })), "{repository}");
+            let part = tier.range(&wrong, 1, 2).await;
+            assert!(matches!(part, Err(TierError::Corrupt { .. })), "{repository} {part:?}");
         }
+        assert!(matches!(tier.range(&part.blob, 4, 2).await, Err(TierError::Corrupt { .. })), "{repository}");
+        assert!(matches!(tier.range(&nowhere, 0, 1).await, Err(TierError::Missing(_))), "{repository}");
         assert_eq!(there.kept().0, 0, "{repository}: nothing half is kept");
         let gone = segment(&here, 2, b"gone");
         std::fs::remove_file(here.store().blobs().path(&gone.digest)).unwrap();

@@ -91,7 +91,8 @@ fn is_better(db: &Connection, result: &str, existing: Option<&str>) -> rusqlite:
 /// Whether each layer of a result is somewhere.
 fn can_have(db: &Connection, result: &str) -> rusqlite::Result<bool> {
     let mut found = db.prepare_cached(
-        "SELECT 1 FROM layers WHERE id = ?1 UNION ALL SELECT 1 FROM tier_layers WHERE layer = ?1 AND digest IS NOT NULL",
+        "SELECT 1 FROM layers WHERE id = ?1 UNION ALL SELECT 1 FROM tier_layers
+         WHERE layer = ?1 AND (digest IS NOT NULL OR complete IS NOT NULL)",
     )?;
     for layer in layers_of(result) {
         if !found.exists([layer.as_bytes()])? {

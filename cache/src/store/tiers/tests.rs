@@ -165,3 +165,37 @@ fn names_of_other_spaces_do_not_come_in() {
     assert_eq!(store.name("tag", "n").unwrap(), None);
     assert_eq!(store.name("unpacked", "n").unwrap().as_deref(), Some("v"));
 }
+
+#[test]
+fn a_layer_whose_contents_are_in_packs_can_be_had_until_one_of_them_is_gone() {
+    let (_home, _, used, mut segment) = told();
+    let blob = |text: &str| TierBlob { digest: Digest::of(text.as_bytes()), size: text.len() as u64 };
+    let pack = |name: &str| Pack { blob: blob(name), table: blob(&format!("table of {name}")) };
+    let layer = used.result.layer.unwrap();
+    segment.layers[0].files = None;
+    segment.layers[0].complete = Some(9);
+    segment.layers[0] = segment.layers[0].clone().with_contents(&[pack("one"), pack("two")]);
+    let (_other, store) = store();
+    store.use_tiers(["there".to_owned()]);
+    store.learn("there", &name(), &Segment::decode(&segment.encode().unwrap()).unwrap(), true).unwrap();
+    assert!(store.can_have_layer(&layer).unwrap());
+    assert!(store.lookup_exact(&used.step, &used.parent).unwrap().is_some());
+    assert!(!store.lacks("there", &layer).unwrap());
+    let place = store.layer_places(&layer).unwrap().remove(0);
+    assert_eq!((place.complete, place.contents.len()), (Some(9), 2));
+    assert_eq!(store.layer_elsewhere(&layer, "m").unwrap(), None);
+    assert_eq!(store.pack_table(&blob("one").digest).unwrap(), Some(pack("one").table));
+    for part in [pack("one").blob, pack("two").table] {
+        assert_eq!(store.blob_places(&part.digest).unwrap(), [("there".to_owned(), part)]);
+    }
+    assert_eq!(store.tier_size("there").unwrap(), 4 + 3 + 3 + 12 + 12);
+    // A record with less does not take anything away.
+    let bare = Segment { layers: vec![Layer::of(&layer, blob("index"), None)], ..Segment::default() };
+    store.learn("there", &SegmentName { time: 2, digest: Digest::of(b"t") }, &bare, true).unwrap();
+    assert!(store.can_have_layer(&layer).unwrap());
+    store.forget_pack("there", &blob("one").digest).unwrap();
+    assert!(!store.can_have_layer(&layer).unwrap());
+    assert_eq!(store.layer_places(&layer).unwrap()[0].contents, [pack("two")]);
+    store.forget_place(&layer, "there").unwrap();
+    assert_eq!(store.blob_places(&blob("two").digest).unwrap(), []);
+}

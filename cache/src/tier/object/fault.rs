@@ -38,6 +38,13 @@ pub(super) fn of(error: Error) -> TierError {
     }
 }
 
+/// Of a request for a part of an object. What the crate says of a store that sends all of it instead is private to it (`client/get.rs`, `GetResultError`), but
+/// for the words.
+pub(super) fn of_range(error: Error) -> TierError {
+    let is_whole = causes(&error).any(|e| e.to_string().starts_with("Received non-partial response"));
+    if is_whole { TierError::Unsupported(words(&error)) } else { of(error) }
+}
+
 fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {

@@ -238,6 +238,10 @@ impl Tier for ObjectTier {
         self.receive_blob(store, blob).boxed()
     }
 
+    fn range<'a>(&'a self, blob: &'a TierBlob, offset: u64, length: u64) -> BoxFuture<'a, TierResult<Vec<u8>>> {
+        self.receive_range(blob, offset, length).boxed()
+    }
+
     fn put<'a>(&'a self, store: &'a Store, part: &'a Part) -> BoxFuture<'a, TierResult<u64>> {
         async move {
             if self.has(&part.blob).await? {

@@ -1,7 +1,7 @@
 //! From an object store.
 
 use std::io::Write;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -89,6 +89,61 @@ impl ObjectTier {
                 Err(corrupt(&digest, format!("bytes with the digest {actual}")))
             }
             Err(e) => Err(e.into()),
+        }
+    }
+
+    /// A part of a blob.
+    pub(super) async fn receive_range(&self, blob: &TierBlob, offset: u64, length: u64) -> TierResult<Vec<u8>> {
+        let end = offset.checked_add(length).filter(|end| *end <= blob.size);
+        let end = end.ok_or_else(|| corrupt(&blob.digest, format!("{length} bytes from {offset} on are not in it")))?;
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        let mut failures = 0;
+        loop {
+            match self.part(blob, offset..end).await? {
+                Ok(bytes) => return Ok(bytes),
+                Err(why) if failures + 1 >= self.options.attempts => return Err(TierError::Unreachable(why)),
+                Err(_) => failures += 1,
+            }
+            tokio::time::sleep(self.options.backoff).await;
+        }
+    }
+
+    /// One attempt at it. When it breaks in the middle, the inner error says why, and another attempt may help.
+    async fn part(&self, blob: &TierBlob, range: Range<u64>) -> TierResult<Result<Vec<u8>, String>> {
+        let length = range.end - range.start;
+        let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
+        let got = match tokio::time::timeout(
+            self.options.patience,
+            self.store.get_opts(&self.blob_at(&blob.digest), options),
+        )
+        .await
+        {
+            Ok(Ok(got)) => got,
+            Ok(Err(e)) => return Err(fault::of_range(e)),
+            Err(_) => return Err(self.stalled()),
+        };
+        if got.meta.size != blob.size || got.range != range {
+            let why = format!("bytes {} to {} of {}", got.range.start, got.range.end, got.meta.size);
+            return Err(corrupt(&blob.digest, why));
+        }
+        let mut stream = got.into_stream();
+        let mut bytes = Vec::new();
+        loop {
+            match tokio::time::timeout(self.options.patience, stream.try_next()).await {
+                Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
+                Ok(Ok(None)) if bytes.len() as u64 == length => return Ok(Ok(bytes)),
+                Ok(Ok(None)) => return Err(corrupt(&blob.digest, format!("{} of {length} bytes", bytes.len()))),
+                Ok(Err(e)) => match fault::of(e) {
+                    TierError::Unreachable(why) => return Ok(Err(why)),
+                    e => return Err(e),
+                },
+                Err(_) => return Err(self.stalled()),
+            }
+            if bytes.len() as u64 > length {
+                return Err(corrupt(&blob.digest, format!("more than the {length} bytes that were asked for")));
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod fault;
 mod manifest;
+mod range;
 
 use std::collections::HashSet;
 
@@ -56,6 +57,11 @@ impl RegistryTier {
         session.download(store, &Descriptor::new("", blob.digest, blob.size)).await?;
         // A later push to this registry mounts it.
         Ok(store.set_name(SOURCES, &blob.digest.hex(), &self.name)?)
+    }
+
+    async fn part(&self, blob: &TierBlob, offset: u64, length: u64) -> Result<Option<Vec<u8>>> {
+        let session = self.client.session(&self.repository, Access::Pull).await?;
+        Ok(session.range(blob, offset, length).await?)
     }
 
     async fn upload(&self, store: &Store, part: &Part) -> Result<u64> {
@@ -176,6 +182,14 @@ impl Tier for RegistryTier {
 
     fn fetch<'a>(&'a self, store: &'a Store, blob: &'a TierBlob) -> BoxFuture<'a, TierResult<()>> {
         async move { self.download(store, blob).await.map_err(fault::of) }.boxed()
+    }
+
+    fn range<'a>(&'a self, blob: &'a TierBlob, offset: u64, length: u64) -> BoxFuture<'a, TierResult<Vec<u8>>> {
+        async move {
+            let whole = || TierError::Unsupported(format!("{} gives blobs whole alone", self.repository.registry()));
+            self.part(blob, offset, length).await.map_err(fault::of)?.ok_or_else(whole)
+        }
+        .boxed()
     }
 
     fn put<'a>(&'a self, store: &'a Store, part: &'a Part) -> BoxFuture<'a, TierResult<u64>> {
