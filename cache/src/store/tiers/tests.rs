@@ -171,7 +171,7 @@ fn a_layer_whose_contents_are_in_packs_can_be_had_until_one_of_them_is_gone() {
     let (_home, _, used, mut segment) = told();
     let blob = |text: &str| TierBlob { digest: Digest::of(text.as_bytes()), size: text.len() as u64 };
     let pack = |name: &str| Pack { blob: blob(name), table: blob(&format!("table of {name}")) };
-    let layer = used.result.layer.unwrap();
+    let layer = used.result.layers[0];
     segment.layers[0].files = None;
     segment.layers[0].complete = Some(9);
     segment.layers[0] = segment.layers[0].clone().with_contents(&[pack("one"), pack("two")]);
