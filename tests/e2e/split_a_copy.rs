@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -71,18 +71,21 @@ fn after_an_edit_one_small_layer_is_new_and_pushed() {
     }
 }
 
+/// The flags for a cache in a folder.
+fn cache(folder: &Path) -> [String; 2] {
+    [("from", "src"), ("to", "dest")].map(|(way, key)| format!("--cache-{way}=type=local,{key}={}", folder.display()))
+}
+
 #[test]
 fn a_fresh_machine_copies_and_fetches_only_what_is_new() {
     let folder = tempfile::tempdir().unwrap();
-    let cache = |way: &str| {
-        format!("--cache-{way}=type=local,{}={}", if way == "to" { "dest" } else { "src" }, folder.path().display())
-    };
-    machine().build_again("app:1", &[&cache("to")]);
+    let [from, to] = cache(folder.path());
+    machine().build_again("app:1", &[&to]);
     let there = machine();
     there.write("plugin", "new\n");
     // What runs on the copy needs all of it.
     there.write("Dockerfile", site(COPY).replace("RUN cat /venv/lib/plugin >/seen", "ENV A=b"));
-    let built = there.build_again("app:1", &[&cache("from"), &cache("to")]);
+    let built = there.build_again("app:1", &[&from, &to]);
     assert_eq!(built.ran(), ["COPY plugin /venv/lib/plugin", COPY]);
     let moved = |what: &str| built.0["cache"][what].as_u64().unwrap();
     assert!(moved("fetched") < 10_000 && moved("sent") < 20_000, "{}", built.0["cache"]);
@@ -90,6 +93,39 @@ fn a_fresh_machine_copies_and_fetches_only_what_is_new() {
     there.write("shiplap.toml", format!("cache = [{{ type = \"local\", path = {:?} }}]\n", folder.path()));
     let files = there.files("app:1");
     assert_eq!((files["venv/lib/plugin"].as_slice(), files["venv/lib/also"].len()), (&b"new\n"[..], 38_888_896));
+}
+
+/// The large files below a folder.
+fn large(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for item in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        match item.metadata().unwrap() {
+            meta if meta.is_dir() => all.extend(large(&item.path())),
+            meta if meta.len() > 1_000_000 => all.push(item.path()),
+            _ => {}
+        }
+    }
+    all
+}
+
+#[test]
+fn a_layer_that_was_counted_on_and_is_gone_is_made_from_what_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let [from, to] = cache(folder.path());
+    machine().build_again("app:1", &[&to]);
+    let blobs = large(folder.path());
+    assert_eq!(blobs.len(), 2, "one of the stage, one of the copy");
+    for gone in [&blobs[..1], &blobs[1..], &blobs[..]] {
+        let kept: Vec<Vec<u8>> = gone.iter().map(|blob| fs::read(blob).unwrap()).collect();
+        gone.iter().for_each(|blob| fs::remove_file(blob).unwrap());
+        let there = machine();
+        there.write("plugin", "new\n");
+        // All layers must come for this one.
+        there.run(["build", "-t", "app:1", "--output", "type=oci,dest=app.tar", &from, "."]).ok();
+        let files = there.files("app:1");
+        assert_eq!((files["seen"].as_slice(), files["venv/lib/also"].len()), (&b"new\n"[..], 38_888_896));
+        gone.iter().zip(kept).for_each(|(blob, bytes)| fs::write(blob, bytes).unwrap());
+    }
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! `COPY`, `ADD` and `WORKDIR`: from the instruction to a [`Layout`], as BuildKit's file operations do it
 //! (tonistiigi/fsutil `copy.go`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
-use shiplap_cache::{ContentHash, Store, Tree, TreePath};
+use shiplap_cache::{ContentHash, LayerId, Store, Tree, TreePath};
 
 use super::chmod::ModeChange;
 use super::error::StepError;
@@ -46,6 +46,14 @@ impl Picked {
         matches!(self, Self::Tree { is_dir: true, .. })
     }
 
+    /// Its files.
+    pub(crate) fn items(&self) -> &[Item] {
+        match self {
+            Self::Tree { items, .. } | Self::Parts { items, .. } | Self::Archive { items, .. } => items,
+            Self::Bytes { .. } => &[],
+        }
+    }
+
     /// What of it decides the result.
     pub(crate) fn digest(&self) -> ContentHash {
         match self {
@@ -76,10 +84,8 @@ impl Picked {
 
     fn newest(&self) -> i64 {
         match self {
-            Self::Tree { items, .. } | Self::Parts { items, .. } | Self::Archive { items, .. } => {
-                items.iter().map(|i| i.entry.mtime).max().unwrap_or(0)
-            }
             Self::Bytes { mtime, .. } => *mtime,
+            _ => self.items().iter().map(|i| i.entry.mtime).max().unwrap_or(0),
         }
     }
 }
@@ -97,6 +103,12 @@ impl Copied {
     pub(crate) fn new(picked: Vec<Picked>, is_room: bool) -> Self {
         let split = if is_room { Split::of(&picked) } else { None };
         Self { picked, split }
+    }
+
+    /// The layers of the store that its files are in.
+    pub(crate) fn holders(&self) -> HashSet<LayerId> {
+        let items = self.picked.iter().flat_map(Picked::items).filter(|item| !item.entry.is_dir());
+        items.filter_map(|item| item.holder).collect()
     }
 
     /// What of it decides the result.

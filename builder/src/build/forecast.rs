@@ -135,12 +135,9 @@ fn source_assumed(assumed: &[(PathBuf, StepId)], work: &Work) -> Option<StepId> 
             Mounted::Files(files, path) => files.below(path).iter().find_map(of),
             Mounted::Nothing => None,
         }),
-        Work::Copy { copied, .. } => copied.iter().flat_map(|copied| &copied.picked).find_map(|picked| match picked {
-            Picked::Tree { items, .. } | Picked::Parts { items, .. } | Picked::Archive { items, .. } => {
-                items.iter().find_map(of)
-            }
-            Picked::Bytes { .. } => None,
-        }),
+        Work::Copy { copied, .. } => {
+            copied.iter().flat_map(|copied| &copied.picked).flat_map(Picked::items).find_map(of)
+        }
         Work::Folder { .. } => None,
     }
 }

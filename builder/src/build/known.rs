@@ -12,9 +12,19 @@ use super::error::StepError;
 use super::layout::Layout;
 use super::stage::Work;
 
-/// The layers of the store that a step needs to make those of its own that nobody has.
+/// The layers of the store that a step needs to make those of its own that nobody has; none when all that it copies is here.
 pub(crate) fn sources(run: &Run, work: &Work, parent: &Tree) -> Result<Vec<LayerId>, StepError> {
     let (store, empty) = (run.builder.store(), Tree::default());
+    let mut is_here = true;
+    if let Work::Copy { copied: Some(copied), .. } = work {
+        for holder in copied.holders() {
+            is_here &= store.has_layer(&holder)?;
+        }
+    }
+    // Mostly nothing is to be fetched, and then it is laid out only once.
+    if is_here {
+        return Ok(Vec::new());
+    }
     let mut sources = HashSet::new();
     for part in work.lay_out(store, parent, &empty)?.into_iter().flat_map(Layout::parts) {
         if !store.can_have_layer(&part.index()?.id())? {
