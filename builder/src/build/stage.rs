@@ -418,7 +418,9 @@ pub(super) fn execute(
     let mut seen = StepResult::default();
     let (layer, set) = match work {
         Work::Run { mounted } => {
-            let (layer, trace) = run_command(run, id, mounted.as_deref().unwrap_or_default(), stack, &parent, manner)?;
+            let mounted = mounted.as_deref().unwrap_or_default();
+            let (layer, trace) = run_command(run, id, mounted, stack, &parent, manner)?;
+            run.remember_parts(id, &keyed.key, mounted, &trace)?;
             seen = trace.result();
             (layer, trace.set)
         }

@@ -5,7 +5,7 @@
 //! Remote::indices   fetches indices, to decide                       fetch.rs
 //! Remote::layers    fetches layers, because a step must run          fetch.rs
 //! Remote::publish   packs and sends what a build learnt              publish.rs
-//! Remote::mount     what a `RUN --mount=type=cache` held elsewhere   mounts.rs
+//! Remote::restore   what a `RUN --mount=type=cache` held elsewhere   mounts.rs
 //! ```
 //!
 //! A tier that fails costs time and a warning, and never a build. After two failures in a row it is left alone for the rest of the process.
@@ -24,7 +24,7 @@ use shiplap_cache::{LayerBlob, LayerId, LayerPlace, Store, today};
 use tokio::sync::OnceCell;
 
 pub use fetch::Gone;
-pub use mounts::UsedMount;
+pub use mounts::{Parts, UsedMount};
 pub use publish::{Learnt, Published};
 
 use crate::{Client, Images, Platform, Reference};
