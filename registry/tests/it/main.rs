@@ -14,6 +14,7 @@ mod front;
 mod fuzz;
 mod indices;
 mod looking;
+mod mounts;
 mod odd;
 mod packing;
 mod peers;
