@@ -127,6 +127,12 @@ fn parse(flag: &str, text: &str) -> Result<Option<CacheTier>> {
         Some("min") => CacheMode::Min,
         Some(_) => return Err(wrong(flag, text, "mode=max or mode=min")),
     };
+    let mounts = match given.remove("mounts") {
+        Some(size) => {
+            Some(size.parse().map_err(|_| wrong(flag, text, "mounts=SIZE, as in mounts=500MB, or mounts=0B"))?)
+        }
+        None => None,
+    };
     // What has no meaning here, or only for a format that is not ours.
     for key in
         ["compression", "compression-level", "force-compression", "oci-mediatypes", "image-manifest", "ignore-error"]
@@ -164,7 +170,7 @@ fn parse(flag: &str, text: &str) -> Result<Option<CacheTier>> {
     }
     match given.into_keys().next() {
         Some(key) => Err(wrong(flag, text, &format!("no `{key}` with type={kind}"))),
-        None => Ok(Some(CacheTier { mode, ..tier })),
+        None => Ok(Some(CacheTier { mode, mounts, ..tier })),
     }
 }
 
@@ -317,6 +323,8 @@ mod tests {
             assert!(parse("--cache-to", none).unwrap().is_none());
         }
         assert_eq!(parse("--cache-to", "type=registry,ref=a/b,mode=min").unwrap().unwrap().mode, CacheMode::Min);
+        let none = parse("--cache-to", "type=local,dest=x,mounts=0B").unwrap().unwrap();
+        assert_eq!(none.mounts, Some(Size(0)));
     }
 
     #[test]
@@ -326,6 +334,7 @@ mod tests {
             ("type=local,src=x", "dest="),
             ("type=registry,ref=a/b,mode=most", "mode=max"),
             ("type=local,dest=x,colour=red", "no `colour`"),
+            ("type=local,dest=x,mounts=many", "`many` is no size"),
             ("type=tape", "type=registry|local"),
         ] {
             let error = parse("--cache-to", text).unwrap_err().to_string();

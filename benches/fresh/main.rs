@@ -1,4 +1,4 @@
-//! What a build costs on a fresh runner: nothing there but a cache in a registry. The image of `examples/campus` by Shiplap, and by Docker's BuildKit with
+//! What a build costs on a fresh runner: nothing there but a cache elsewhere. The image of `examples/campus` by Shiplap, and by Docker's BuildKit with
 //! `--cache-from/--cache-to type=registry,mode=max`, side by side in one run.
 //!
 //! ```text
@@ -7,11 +7,21 @@
 //! export SHIPLAP_BENCH_BASE=$PWD/target/base.tar SHIPLAP_BENCH_REGISTRY=127.0.0.1:5055 SHIPLAP_BENCH_DOCKER=docker
 //! cargo bench --bench fresh                                      raw loopback
 //! cargo bench --bench fresh -- --mbit 200 --delay 20             a network of 200 Mbit/s, 20 ms there and 20 ms back
+//! cargo bench --bench fresh -- --tier registry,s3,directory      our cache in all three places, each a side of its own
 //! ```
 //!
-//! Each side first builds and pushes the image and its cache (`first`). Then, for each case, it forgets all that it has on this machine, the tree is
-//! edited, and it builds, pushes and updates the cache: that is what is timed. Both reach the registry through a proxy of this program, which counts the
-//! bytes in both directions, and slows them down where that is asked for. Packages of pip and npm do not go through it.
+//! | case | what is timed |
+//! |---|---|
+//! | `first` | build and push the image, on a machine with nothing, without any cache elsewhere |
+//! | `export` | the same command on the same machine with `--cache-to`: all is built and the image is there, so what is left is the export |
+//! | `mounts` | Shiplap alone: the same once more, with the contents of `RUN --mount=type=cache`, which `export` leaves out because BuildKit exports none |
+//! | the others | each side forgets all that it has on this machine, the tree is edited, and it builds, pushes and updates the cache |
+//!
+//! Images are in the registry. BuildKit's cache is there too; ours is where `--tier` says: `s3` is the server whose program is in `SHIPLAP_TEST_S3` (moto, which
+//! `scripts/test` installs). Both servers are reached through proxies of this program, which count the bytes in both directions, and slow them down, all together,
+//! where that is asked for. What goes to a directory and comes from it is counted by what `--json` says. Packages of pip and npm go through none of them.
+//!
+//! Behind each figure of ours stands what `--json` said: steps, the seconds of those that ran, and what moved between here and the cache. `--out` has it whole.
 //!
 //! The engine must be able to export caches: Docker with the containerd image store. **Its build cache and its unused images are removed**, with all that is in
 //! them from elsewhere. Without `SHIPLAP_BENCH_DOCKER` Shiplap is measured alone.
@@ -21,7 +31,9 @@ mod command;
 #[path = "../scenarios/edits.rs"]
 #[allow(dead_code, reason = "the other bench uses more of it")]
 mod edits;
+mod measure;
 mod proxy;
+mod s3;
 mod sides;
 #[path = "../scenarios/site.rs"]
 #[allow(dead_code, reason = "the other bench uses more of it")]
@@ -35,16 +47,20 @@ use serde_json::json;
 
 use command::Result;
 use edits::Edit;
+use measure::{Measured, ratios};
 use proxy::{Network, Proxy};
-use sides::{BuildKit, Shiplap, Side};
+use sides::{BuildKit, Export, Shiplap, Side, Tier};
 use site::Site;
 
-/// Builds of examples/campus on fresh runners with a cache in a registry.
+/// Builds of examples/campus on fresh runners with a cache elsewhere.
 #[derive(Debug, Parser)]
 struct Options {
     /// How often each case is built
     #[arg(long, default_value_t = 1)]
     rounds: usize,
+    /// Where our cache is; several are as many sides, one after the other in each case
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "registry")]
+    tier: Vec<Tier>,
     /// Megabits a second in each direction, all connections together
     #[arg(long)]
     mbit: Option<u64>,
@@ -79,37 +95,41 @@ fn run(options: &Options) -> Result<()> {
     let work = tempfile::Builder::new().prefix("fresh-").tempdir_in(target)?;
     let mut site = Site::new(work.path(), base.as_ref())?;
     let network = Network { mbit: options.mbit, delay: std::time::Duration::from_millis(options.delay) };
-    let proxy = Proxy::start(&registry, network)?;
-    let mut sides: Vec<Box<dyn Side>> = vec![Box::new(Shiplap::new(work.path(), proxy.address(), site.next()))];
+    let proxy = Proxy::new(network);
+    let registry = proxy.before(&registry)?;
+    let store = options.tier.contains(&Tier::S3).then(s3::Server::start).transpose()?;
+    let objects = store.as_ref().map(|store| proxy.before(&store.address)).transpose()?;
+    let mut sides: Vec<Box<dyn Side>> = Vec::new();
+    for tier in &options.tier {
+        let unique = site.next();
+        let flags = tier.flags(work.path(), &registry, objects.as_deref(), unique);
+        sides.push(Box::new(Shiplap::new(work.path(), &registry, *tier, flags, unique)));
+    }
     match std::env::var("SHIPLAP_BENCH_DOCKER") {
         Ok(docker) if !docker.is_empty() => {
-            sides.push(Box::new(BuildKit::new(&docker, proxy.address(), site.next())));
+            sides.push(Box::new(BuildKit::new(&docker, &registry, site.next())));
         }
         _ => println!("left out: SHIPLAP_BENCH_DOCKER is not set"),
     }
-    let mut rows = Vec::new();
     for side in &mut sides {
         side.prepare(&site)?;
     }
-    let mut measure = |case: &str, round: usize, side: &mut dyn Side, site: &Site| -> Result<()> {
-        side.forget()?;
-        let before = proxy.counts();
-        let (seconds, said) = side.build(site)?;
-        let moved = proxy.counts().since(before);
-        let (up, down) = (moved.up as f64 / 1e6, moved.down as f64 / 1e6);
-        println!("{case:16} {:9} {seconds:8.2} s  {up:9.2} MB up  {down:9.2} MB down  {said}", side.name());
-        rows.push(json!({"case": case, "round": round, "side": side.name(), "seconds": seconds, "up": moved.up, "down": moved.down}));
-        Ok(())
-    };
+    let mut measured = Measured::new(&proxy);
     for side in &mut sides {
-        measure("first", 0, side.as_mut(), &site)?;
+        side.forget()?;
+        measured.build("first", 0, side.as_mut(), &site, Export::Nothing)?;
+        measured.build("export", 0, side.as_mut(), &site, Export::Layers)?;
+        if side.has_mounts() {
+            measured.build("mounts", 0, side.as_mut(), &site, Export::All)?;
+        }
     }
     for round in 0..options.rounds {
         for (case, edit) in CASES {
             let unique = site.next();
             let undo = edit.map(|edit| edit.apply(&site.folder, round, unique)).transpose()?;
             for side in &mut sides {
-                measure(case, round, side.as_mut(), &site)?;
+                side.forget()?;
+                measured.build(case, round, side.as_mut(), &site, Export::All)?;
             }
             if let Some(undo) = undo {
                 undo.undo()?;
@@ -119,26 +139,11 @@ fn run(options: &Options) -> Result<()> {
     for side in &mut sides {
         side.forget()?;
     }
-    ratios(&rows);
+    let cases = ["first", "export"].into_iter().chain(CASES.map(|(case, _)| case));
+    ratios(&measured.rows, &cases.collect::<Vec<_>>());
     if let Some(out) = &options.out {
-        let all = json!({"mbit": options.mbit, "delay": options.delay, "runs": rows});
+        let all = json!({"mbit": options.mbit, "delay": options.delay, "runs": measured.rows});
         std::fs::write(out, serde_json::to_string_pretty(&all)?)?;
     }
     Ok(())
-}
-
-/// How much more the other side takes: fastest run against fastest run.
-fn ratios(rows: &[serde_json::Value]) {
-    let best = |case: &str, side: &str, what: &str| {
-        let of = rows.iter().filter(|row| row["case"] == case && row["side"] == side);
-        of.filter_map(|row| row[what].as_f64()).fold(f64::NAN, f64::min)
-    };
-    println!();
-    for case in ["first"].into_iter().chain(CASES.map(|(case, _)| case)) {
-        let ratio = |what: &str| best(case, "BuildKit", what) / best(case, "Shiplap", what);
-        let [time, up, down] = ["seconds", "up", "down"].map(ratio);
-        if time.is_finite() {
-            println!("{case:16} BuildKit takes {time:.1}x the time, pushes {up:.1}x and pulls {down:.1}x the bytes");
-        }
-    }
 }

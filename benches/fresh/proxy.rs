@@ -19,11 +19,11 @@ pub struct Network {
 }
 
 /// Bytes that went through.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
-    /// To the registry.
+    /// To the servers.
     pub up: u64,
-    /// From it.
+    /// From them.
     pub down: u64,
 }
 
@@ -58,35 +58,35 @@ impl Way {
     }
 }
 
+/// A network with servers behind it.
 pub struct Proxy {
-    address: String,
     up: Arc<Way>,
     down: Arc<Way>,
 }
 
 impl Proxy {
-    /// Stands before a registry, on a port of this machine. It ends with the program.
-    pub fn start(registry: &str, network: Network) -> Result<Self> {
+    pub fn new(network: Network) -> Self {
+        Self { up: Way::new(network), down: Way::new(network) }
+    }
+
+    /// Stands before a server, on a port of this machine: gives its address. That ends with the program.
+    pub fn before(&self, server: &str) -> Result<String> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?.to_string();
-        let (up, down) = (Way::new(network), Way::new(network));
-        let (registry, ways) = (registry.to_owned(), (up.clone(), down.clone()));
+        let (server, up, down) = (server.to_owned(), self.up.clone(), self.down.clone());
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(&registry) else { continue };
+                let Ok(server) = TcpStream::connect(&server) else { continue };
                 let _ = (client.set_nodelay(true), server.set_nodelay(true));
                 let (Ok(c), Ok(s)) = (client.try_clone(), server.try_clone()) else { continue };
-                pipe(client, server, ways.0.clone());
-                pipe(s, c, ways.1.clone());
+                pipe(client, server, up.clone());
+                pipe(s, c, down.clone());
             }
         });
-        Ok(Self { address, up, down })
+        Ok(address)
     }
 
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
+    /// What went through to all servers.
     pub fn counts(&self) -> Counts {
         Counts { up: self.up.bytes.load(Ordering::Relaxed), down: self.down.bytes.load(Ordering::Relaxed) }
     }

@@ -51,6 +51,7 @@ mod serve_a_registry;
 mod serving;
 mod share_a_history;
 mod share_a_registry;
+mod share_cache_mounts;
 mod share_in_a_registry;
 mod share_the_cache;
 mod sign_a_release;

@@ -12,17 +12,19 @@ use super::error::StepError;
 use super::events::StepId;
 use super::key::Keyed;
 use super::reach::Reach;
-use super::run::{self, Mounted};
+use super::run::Mounted;
 use super::stage::Work;
-use super::{Builder, Fetch, Run, explain, known, lock};
+use super::{Builder, Fetch, Run, caches, explain, known, lock};
 use crate::plan::Op;
 
 /// What a build was told and made, for the tiers.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     steps: Vec<UsedStep>,
-    names: Vec<(String, String)>,
+    pub(super) names: Vec<(String, String)>,
     mounts: Vec<UsedMount>,
+    /// Mounts of all steps, also of those that did not run.
+    pub(super) idle_mounts: Vec<UsedMount>,
 }
 
 impl Builder {
@@ -78,17 +80,17 @@ impl Run {
                     }
                 }
                 let Op::Run(op) = &self.step(id).op else { return Ok(Reach::default()) };
-                let mounts = run::cache_mounts(op, mounted);
+                let mounts = caches::all(op, mounted);
                 // Both take their time with the network.
                 let restore = async {
-                    for mount in &mounts {
-                        remote.restore(mount).await?;
+                    for cache in &mounts {
+                        remote.restore(&cache.mount, self.likely_parts(&keyed.key, cache)?).await?;
                     }
                     Ok::<_, StepError>(())
                 };
                 let (fetched, restored) = tokio::join!(self.builder.fetch(&layers), restore);
                 fetched.and(restored)?;
-                lock(&self.notes).mounts.extend(mounts);
+                lock(&self.notes).mounts.extend(mounts.into_iter().map(|cache| cache.mount));
                 Ok(Reach::default())
             }
             Work::Copy { .. } => {
@@ -130,6 +132,7 @@ impl Run {
 
     /// Notes a step's result, for the tiers.
     pub(crate) fn used(&self, id: StepId, step: UsedStep) {
+        self.note_caches(id, &step.step);
         let mut notes = lock(&self.notes);
         notes.steps.push(step);
         notes.names.extend(explain::place_for_others(self, id));
@@ -138,12 +141,15 @@ impl Run {
     /// What this build has to tell tiers.
     pub(crate) fn learnt(&self, image: &[LayerId]) -> Learnt {
         let notes = std::mem::take(&mut *lock(&self.notes));
-        let Notes { steps, mut names, mut mounts } = notes;
+        let Notes { steps, mut names, mut mounts, mut idle_mounts } = notes;
         names.extend(self.sources.memos());
         mounts.sort_by(|a, b| a.label.cmp(&b.label));
         mounts.dedup();
+        idle_mounts.retain(|idle| !mounts.contains(idle));
+        idle_mounts.sort_by(|a, b| a.label.cmp(&b.label));
+        idle_mounts.dedup();
         let bases = self.sources.images.values().cloned().collect();
-        Learnt { steps, names, image: image.to_vec(), bases, mounts }
+        Learnt { steps, names, image: image.to_vec(), bases, mounts, idle_mounts }
     }
 }
 

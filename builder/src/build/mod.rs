@@ -17,6 +17,7 @@ mod add;
 mod agent;
 mod ahead;
 mod archive;
+mod caches;
 mod check;
 mod chmod;
 mod copy;

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use rustix::fs::{FlockOperation, flock};
 use shiplap_cache::{ContentHash, IndexBuilder, LayerId, PendingLayer, Question, Stack, Tree, TreePath};
-use shiplap_registry::remote::UsedMount;
 
 use super::agent::Relay;
 use super::error::StepError;
@@ -315,7 +314,7 @@ pub(crate) fn copy_live(
 }
 
 /// Owner, group and mode of a cache mount's root, and what it begins with.
-fn cache_origin(owner: crate::plan::FileOwner, from: &Mounted) -> ((u32, u32, u32), String) {
+pub(crate) fn cache_origin(owner: crate::plan::FileOwner, from: &Mounted) -> ((u32, u32, u32), String) {
     match from {
         Mounted::Files(files, path) => {
             let root = files.below(path).into_iter().next().map(|item| item.entry).filter(|entry| entry.is_dir());
@@ -327,21 +326,8 @@ fn cache_origin(owner: crate::plan::FileOwner, from: &Mounted) -> ((u32, u32, u3
 }
 
 /// What a cache mount is for. As in BuildKit, caches of one id that begin otherwise are other caches. A private one that is in use has a further copy.
-fn cache_label(id: &str, own: (u32, u32, u32), origin: &str, copy: u32) -> String {
+pub(crate) fn cache_label(id: &str, own: (u32, u32, u32), origin: &str, copy: u32) -> String {
     format!("run {id} {own:?} {origin} {copy}")
-}
-
-/// The cache mounts of a run.
-pub(crate) fn cache_mounts(op: &RunOp, mounted: &[Mounted]) -> Vec<UsedMount> {
-    let mounts = op.mounts.iter().zip(mounted);
-    let of = mounts.filter_map(|(mount, from)| match &mount.kind {
-        MountKind::Cache { id, owner, .. } => {
-            let (own, origin) = cache_origin(*owner, from);
-            Some(UsedMount { label: cache_label(id, own, &origin, 0), owner: own })
-        }
-        _ => None,
-    });
-    of.collect()
 }
 
 /// The directory of a cache mount, locked as its sharing mode says.
@@ -444,6 +430,11 @@ pub(crate) fn carry_out(
 fn tracer<'t>(spec: &sandbox::RunSpec, parent: &'t Tree) -> Tracer<'t> {
     let own = ["/proc", "/sys", "/dev", "/etc/resolv.conf", "/etc/hosts"];
     let tracer = Tracer::new(parent, own.into_iter().chain(spec.mounts.iter().map(sandbox::Mount::target)));
+    for mount in &spec.mounts {
+        if let sandbox::Mount::Cache { target, .. } = mount {
+            tracer.cache(target);
+        }
+    }
     // The user in force, and the home of whoever it is.
     for file in ["/etc/passwd", "/etc/group"] {
         tracer.ask(file, Question::Content);

@@ -461,7 +461,9 @@ pub(super) fn execute(
     let empty = Tree::default();
     let (layers, set) = match (work, work.lay_out(store, &parent, &empty)?) {
         (Work::Run { mounted }, _) => {
-            let (layer, trace) = run_command(run, id, mounted.as_deref().unwrap_or_default(), stack, &parent, manner)?;
+            let mounted = mounted.as_deref().unwrap_or_default();
+            let (layer, trace) = run_command(run, id, mounted, stack, &parent, manner)?;
+            run.remember_parts(id, &keyed.key, mounted, &trace)?;
             seen = trace.result();
             (layer.into_iter().collect(), trace.set)
         }

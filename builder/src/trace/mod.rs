@@ -26,11 +26,13 @@ mod memory;
 mod programs;
 mod recorder;
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 
 use shiplap_cache::{LayerIndex, PathSet, Question, StepResult, Tree, TreePath};
+use shiplap_registry::remote::Parts;
 
 pub(crate) use filter::{Mode, install};
 use recorder::Recorder;
@@ -52,6 +54,8 @@ pub struct Trace {
     pub untraced: Option<String>,
     /// How many calls were seen.
     pub calls: u64,
+    /// The parts of cache mounts that it used, by target. Nothing where not all could be seen.
+    pub caches: HashMap<String, Parts>,
 }
 
 impl Trace {
@@ -77,6 +81,11 @@ impl<'t> Tracer<'t> {
         }
     }
 
+    /// What is mounted at a target is a cache: which parts of it are used is noted.
+    pub fn cache(&self, target: &str) {
+        self.recorder().cache(target);
+    }
+
     /// Notes that the step cannot be watched.
     pub fn give_up(&self, why: impl Into<String>) {
         self.recorder().give_up(why);
@@ -96,9 +105,10 @@ impl<'t> Tracer<'t> {
     pub fn finish(self, layer: &LayerIndex) -> Trace {
         let mut recorder = self.recorder.into_inner().unwrap_or_else(PoisonError::into_inner);
         changes::note(&mut recorder.watcher, layer);
-        let Recorder { watcher, network, untraced, calls, .. } = recorder;
+        let Recorder { watcher, network, untraced, calls, caches, .. } = recorder;
+        let caches = if untraced.is_some() { HashMap::new() } else { caches.into_values().collect() };
         let set = if untraced.is_some() { PathSet::whole_parent() } else { watcher.path_set() };
-        Trace { set, network, untraced, calls }
+        Trace { set, network, untraced, calls, caches }
     }
 
     fn recorder(&self) -> std::sync::MutexGuard<'_, Recorder<'t>> {

@@ -4,7 +4,7 @@
 //! mount, where files are no inputs but links may lead back; and from where the step itself put a link, or something renamed that may
 //! hold links.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -12,6 +12,7 @@ use foldhash::fast::RandomState;
 use nix::libc::c_int;
 use rustix::fs::{AtFlags, FileType};
 use shiplap_cache::{Question, Tree, TreePath, Watcher};
+use shiplap_registry::remote::Parts;
 
 use super::caller::{self, Caller};
 use super::memory::{Folder, Memory};
@@ -55,6 +56,8 @@ pub(super) struct Recorder<'t> {
     /// The root of the tree as it is now.
     live: Option<OwnedFd>,
     mounts: HashSet<TreePath, RandomState>,
+    /// Those of them that are caches, with what they are called and the parts of them that were asked for.
+    pub(super) caches: HashMap<TreePath, (String, Parts), RandomState>,
     /// From here on the index may be wrong about links.
     changed: HashSet<TreePath, RandomState>,
     memory: Memory,
@@ -95,6 +98,7 @@ impl<'t> Recorder<'t> {
             chroot: false,
             live: None,
             mounts: HashSet::default(),
+            caches: HashMap::default(),
             changed: HashSet::default(),
             memory: Memory::default(),
         }
@@ -105,6 +109,22 @@ impl<'t> Recorder<'t> {
         let Ok(target) = TreePath::new(target.as_bytes()) else { return };
         let resolved = self.watcher.ask(&target, true, Question::Exists);
         self.mounts.insert(resolved.path);
+    }
+
+    /// What is mounted here is a cache: the parts that are used are noted, for machines that do not have it yet.
+    pub(super) fn cache(&mut self, target: &str) {
+        let Ok(path) = TreePath::new(target.as_bytes()) else { return };
+        let resolved = self.watcher.ask(&path, true, Question::Exists);
+        self.caches.insert(resolved.path, (target.to_owned(), Parts::NONE));
+    }
+
+    /// Notes that something in a mount was asked for.
+    fn use_cache(&mut self, mount: &TreePath, path: &TreePath) {
+        if let Some((_, parts)) = self.caches.get_mut(mount)
+            && let Some(inside) = path.strip_prefix(mount)
+        {
+            parts.add(&inside);
+        }
     }
 
     pub(super) fn give_up(&mut self, why: impl Into<String>) {
@@ -287,7 +307,10 @@ impl<'t> Recorder<'t> {
             return Ok((Place::Nowhere, None));
         }
         let place = match walk.inside {
-            Some((_, Inside::Mount)) => Place::Mounted(walk.at),
+            Some((mount, Inside::Mount)) => {
+                walk.recorder.use_cache(&mount, &walk.at);
+                Place::Mounted(walk.at)
+            }
             _ => Place::Tree(walk.at),
         };
         Ok((place, walk.lasting.then_some(walk.way)))
@@ -371,7 +394,12 @@ impl Walk<'_, '_> {
                 let question = if is_link { Question::Content } else { Question::Exists };
                 self.recorder.watcher.note(next, question);
             }
-            return self.live_link(next);
+            let link = self.live_link(next)?;
+            // A link may lead into another part.
+            if let (Some(_), Some((mount, Inside::Mount))) = (&link, &self.inside) {
+                self.recorder.use_cache(mount, next);
+            }
+            return Ok(link);
         }
         if self.missing || self.recorder.watcher.knows_folder(next) {
             return Ok(None);

@@ -1,6 +1,7 @@
 //! What the store knows of tiers: which segments were read, which layers are there, and what they have been told already.
 
 mod learn;
+mod mounts;
 mod packs;
 
 use std::collections::{HashMap, HashSet};
@@ -38,7 +39,10 @@ CREATE TABLE tier_mounts (tier TEXT NOT NULL, key BLOB NOT NULL, time INTEGER NO
 pub const RENEW: u32 = 7;
 
 /// The names that a segment may bring: what they say is true wherever it is read.
-const NAMES: [&str; 3] = ["digest", "unpacked", "place"];
+const NAMES: [&str; 4] = ["digest", "unpacked", "place", MOUNT_PARTS];
+
+/// Names that say which parts of a cache mount a step used the last time. They are good advice and no more, so of two the newer one counts.
+pub const MOUNT_PARTS: &str = "mount-parts";
 
 /// A step of a build: what it was, what it stood on, what its result is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -259,8 +263,11 @@ impl Store {
             for Known { space, name, value, day } in &segment.names {
                 if NAMES.contains(&space.as_str()) {
                     if read {
-                        db.prepare_cached("INSERT OR IGNORE INTO names VALUES (?1, ?2, ?3)")?
-                            .execute([space, name, value])?;
+                        let insert = match space == MOUNT_PARTS {
+                            true => "INSERT OR REPLACE INTO names VALUES (?1, ?2, ?3)",
+                            false => "INSERT OR IGNORE INTO names VALUES (?1, ?2, ?3)",
+                        };
+                        db.prepare_cached(insert)?.execute([space, name, value])?;
                     }
                     tell(db, tier, &name_key(space, name, value), *day)?;
                 }
@@ -378,14 +385,8 @@ impl Store {
                 .query_map([key.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
                 .collect()
         })?;
-        let part = |line: &str| {
-            let (digest, size) = line.split_once(' ')?;
-            Some(TierBlob { digest: digest.parse().ok()?, size: size.parse().ok()? })
-        };
         let rows = rows.into_iter().filter(|(tier, _, _)| tiers.contains(tier));
-        Ok(rows
-            .map(|(tier, time, parts)| MountPlace { tier, time, parts: parts.lines().filter_map(part).collect() })
-            .collect())
+        Ok(rows.map(|(tier, time, text)| MountPlace { tier, time, parts: parts(&text) }).collect())
     }
 
     /// Keeps the index of a layer that is not here, after it was checked against its name.
@@ -429,6 +430,15 @@ impl Store {
             .collect()
         })
     }
+}
+
+/// Blobs as a row has them, a line each.
+fn parts(text: &str) -> Vec<TierBlob> {
+    let part = |line: &str| {
+        let (digest, size) = line.split_once(' ')?;
+        Some(TierBlob { digest: digest.parse().ok()?, size: size.parse().ok()? })
+    };
+    text.lines().filter_map(part).collect()
 }
 
 struct FoundRun {

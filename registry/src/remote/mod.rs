@@ -6,7 +6,7 @@
 //! Remote::layers    fetches layers, because a step must run          fetch.rs
 //! Remote::on_demand prepares layers for being read file by file        demand/
 //! Remote::publish   packs and sends what a build learnt              publish.rs
-//! Remote::mount     what a `RUN --mount=type=cache` held elsewhere   mounts.rs
+//! Remote::restore   what a `RUN --mount=type=cache` held elsewhere   mounts.rs
 //! ```
 //!
 //! A tier that fails costs time and a warning, and never a build. After two failures in a row it is left alone for the rest of the process.
@@ -28,7 +28,7 @@ use tokio::sync::OnceCell;
 
 pub use demand::OnDemand;
 pub use fetch::Gone;
-pub use mounts::UsedMount;
+pub use mounts::{Parts, UsedMount};
 pub use publish::{Learnt, Published};
 
 use crate::{Client, Images, Platform, Reference};

@@ -30,6 +30,8 @@ pub struct Learnt {
     pub bases: Vec<Image>,
     /// The cache mounts of steps that ran.
     pub mounts: Vec<UsedMount>,
+    /// Those of steps that were reused: nothing is new in them, so they are sent only where there is nothing of them.
+    pub idle_mounts: Vec<UsedMount>,
 }
 
 /// What a tier was told.
@@ -103,11 +105,16 @@ impl Remote {
                 segment.layers.push(Layer::of(&layer, index, None));
             }
         }
-        for mount in &learnt.mounts {
-            if let Some((mount, bytes)) = self.send_mount(place, mount).await? {
-                sent += bytes;
-                segment.mounts.push(mount);
+        let mut mounts: Vec<&UsedMount> = learnt.mounts.iter().collect();
+        for mount in &learnt.idle_mounts {
+            if !self.has_mount(place, mount)? {
+                mounts.push(mount);
             }
+        }
+        for mount in mounts {
+            let (parts, bytes) = self.send_mount(place, mount).await?;
+            sent += bytes;
+            segment.mounts.extend(parts);
         }
         if segment.is_empty() {
             return Ok(None);

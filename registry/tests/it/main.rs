@@ -15,6 +15,7 @@ mod front;
 mod fuzz;
 mod indices;
 mod looking;
+mod mounts;
 mod odd;
 mod packing;
 mod peers;

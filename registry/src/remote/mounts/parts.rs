@@ -1,0 +1,174 @@
+//! Which part of a cache a file is in.
+//!
+//! The caches of pip, uv and npm are made of many things that know nothing of each other: a download, a page of an index, an unpacked wheel. Each of these is
+//! whole in one part. Of what else a cache may be made nothing is known, so all of that is one part too, the first: of a set of files that speak of each
+//! other nobody gets half.
+
+use shiplap_cache::{ContentHash, TreePath};
+
+/// How many parts there are, that of everything else among them.
+const COUNT: u8 = 64;
+
+/// One part of a cache.
+pub(super) type Part = u8;
+
+/// Some of the parts of a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Parts(u64);
+
+impl Parts {
+    /// All that there are.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// None of them.
+    pub const NONE: Self = Self(0);
+
+    /// Adds the part that a path below the cache's root is in.
+    pub fn add(&mut self, path: &TreePath) {
+        // All parts have the root in common.
+        if !path.is_root() {
+            *self = self.with(part_of(path));
+        }
+    }
+
+    pub(super) fn with(self, part: Part) -> Self {
+        Self(self.0 | 1 << part)
+    }
+
+    pub(super) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(super) fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    pub(super) fn has(self, part: Part) -> bool {
+        self.0 & (1 << part) != 0
+    }
+
+    pub(super) fn iter(self) -> impl Iterator<Item = Part> + Send {
+        (0..COUNT).filter(move |part| self.has(*part))
+    }
+}
+
+impl std::fmt::Display for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl std::str::FromStr for Parts {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u64::from_str_radix(text, 16).map(Self)
+    }
+}
+
+/// The part that a path is in. Folders that lead to several are in the first.
+pub(super) fn part_of(path: &TreePath) -> Part {
+    let components: Vec<&[u8]> = path.components().collect();
+    // The mount is the cache of one program, or the folder above it.
+    let group = (0..components.len().min(2)).find_map(|at| Some(&components[..at + thing(&components[at..])?]));
+    match group {
+        Some(group) => ContentHash::of(&group.join(&b'/')).as_bytes()[0] % (COUNT - 1) + 1,
+        None => 0,
+    }
+}
+
+/// How many components of a path name a thing of its own in one of the caches that are known.
+fn thing(path: &[&[u8]]) -> Option<usize> {
+    let length = match path {
+        // pip: responses by the first digits of their hash, one folder a digit; wheels that were built, two digits a folder.
+        [b"http-v2", a, b, _, ..] if is_hex(a, 1) && is_hex(b, 1) => 3,
+        [b"wheels", a, b, _, ..] if is_hex(a, 2) && is_hex(b, 2) => 3,
+        // npm (cacache): contents and index by the first digits of their hash.
+        [b"_cacache", b"content-v2", _, a, b, _, ..] if is_hex(a, 2) && is_hex(b, 2) => 5,
+        [b"_cacache", b"index-v5", a, b, _, ..] if is_hex(a, 2) && is_hex(b, 2) => 4,
+        // uv: an unpacked wheel; else by where packages come from, and by their names.
+        [bucket, _, _, ..] if is_bucket(bucket, &["archive"]) => 2,
+        [bucket, b"index", _, _, ..] if is_bucket(bucket, BY_PACKAGE) => 4,
+        [bucket, b"pypi" | b"url" | b"path" | b"editable", _, ..] if is_bucket(bucket, BY_PACKAGE) => 3,
+        _ => return None,
+    };
+    Some(length)
+}
+
+/// The folders of uv's cache that have something of each package.
+const BY_PACKAGE: &[&str] = &["simple", "wheels", "sdists", "built-wheels"];
+
+/// Whether this is one of these folders of uv's, of any version of its form: `NAME-vNUMBER`.
+fn is_bucket(folder: &[u8], names: &[&str]) -> bool {
+    let folder = std::str::from_utf8(folder).unwrap_or_default();
+    let Some((name, version)) = folder.rsplit_once("-v") else { return false };
+    names.contains(&name) && !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_hex(name: &[u8], digits: usize) -> bool {
+    name.len() == digits && name.iter().all(u8::is_ascii_hexdigit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(path: &str) -> Part {
+        part_of(&TreePath::new(path).unwrap())
+    }
+
+    #[test]
+    fn what_belongs_together_is_in_one_part() {
+        let hash = "39a0c1e6b2d5f7a84c21b5d69e0f3a7c8d1e2b4f6a5c3d7e9f";
+        for together in [
+            ["archive-v0/Yx_1/django/__init__.py", "archive-v0/Yx_1/django-5.2.dist-info/RECORD"],
+            ["uv/archive-v0/Yx_1/a", "uv/archive-v0/Yx_1/b/c"],
+            [
+                "wheels-v5/index/1234/django/django-5.2-py3-none-any.http",
+                "wheels-v5/index/1234/django/5.2-py3-none-any",
+            ],
+            ["sdists-v9/editable/ab12/revision.http", "sdists-v9/editable/ab12/xyz/metadata.msgpack"],
+            [&format!("http-v2/3/9/a/0/c/{hash}"), &format!("http-v2/3/9/a/0/c/{hash}.body")],
+            ["0.pack", "some/folder/index.pack"],
+            ["interpreter-v4/a/b.msgpack", "CACHEDIR.TAG"],
+        ] {
+            assert_eq!(part(together[0]), part(together[1]), "{together:?}");
+        }
+    }
+
+    #[test]
+    fn things_of_the_known_caches_are_spread_and_all_else_is_the_first_part() {
+        type Name = fn(u32) -> String;
+        let known: [Name; 6] = [
+            |i| format!("archive-v0/x{i}/a/b"),
+            |i| format!("simple-v16/pypi/x{i}.rkyv"),
+            |i| format!("wheels-v5/index/ab12/x{i}/y"),
+            |i| format!("http-v2/{:x}/{:x}/0/0/0/{i}", i % 16, i / 16 % 16),
+            |i| format!("_cacache/content-v2/sha512/{:02x}/{:02x}/{i}", i % 256, i % 7),
+            |i| format!(".npm/_cacache/index-v5/{:02x}/{:02x}/{i}", i % 256, i % 7),
+        ];
+        for name in known {
+            let used: Parts = (0..500).fold(Parts::NONE, |parts, i| parts.with(part(&name(i))));
+            assert!(used.iter().count() > 50 && !used.has(0), "{}: {used}", name(0));
+        }
+        let unknown =
+            ["a", "pkg/mod/x/y", "archive-v0", "archive-vx/a/b", "http-v2/9", "wheels/readme/x/y", "_cacache/tmp/a"];
+        for other in unknown {
+            assert_eq!(part(other), 0, "{other}");
+        }
+    }
+
+    #[test]
+    fn sets_of_parts_come_back_from_their_text() {
+        let mut some = Parts::NONE;
+        some.add(&TreePath::root());
+        assert_eq!(some, Parts::NONE);
+        some.add(&TreePath::new("archive-v0/x/y").unwrap());
+        some = some.with(63).with(0);
+        assert_eq!(some.to_string().parse(), Ok(some));
+        assert_eq!((Parts::ALL.without(some).and(some), some.iter().count()), (Parts::ALL, 3));
+        for wrong in ["", "x", "00000000000000000"] {
+            assert!(wrong == "00000000000000000" || wrong.parse::<Parts>().is_err(), "{wrong}");
+        }
+    }
+}
