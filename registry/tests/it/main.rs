@@ -27,6 +27,7 @@ mod shelf;
 mod tars;
 mod tier_faults;
 mod tiers;
+mod together;
 mod transfer;
 mod trust;
 mod uploads;

@@ -14,7 +14,6 @@ use super::unit::{Unit, bytes, units};
 use super::work::Work;
 use super::{Missing, OnDemand, Place, Shared, sort};
 use crate::Result;
-use crate::error::At;
 
 /// Of more than so many bytes in a hundred, all of them are cheaper: they come in one piece, and need not be waited for file by file.
 const MOST: u64 = 60;
@@ -104,17 +103,14 @@ impl Remote {
             }
         }
         let folder = self.store().temporary()?;
-        // Empty files are in no pack.
-        let empty = ContentHash::of(b"");
-        let at = sort::place(folder.path(), &empty);
-        std::fs::write(&at, b"").at("write", &at)?;
+        let empty = sort::keep_empty(folder.path())?;
         let unread = vec![PackState::Unread; packs.len()];
         let shared = Shared {
             remote: self.clone(),
             runtime: Handle::current(),
             layers,
             packs,
-            folder,
+            folder: Arc::new(folder),
             state: Mutex::new(State::new(unread, HashSet::from([empty]))),
             changed: Condvar::new(),
             tasks: Mutex::default(),
