@@ -82,10 +82,7 @@ impl Remote {
 }
 
 /// The units that have all of these contents, each with the place of its pack. None when something is in no pack.
-fn work(
-    tables: &[(Pack, Arc<Table>)],
-    wanted: &[(shiplap_cache::TreePath, ContentHash, u64)],
-) -> Option<Vec<(usize, Unit)>> {
+fn work(tables: &[(Pack, Arc<Table>)], wanted: &[elsewhere::Contents]) -> Option<Vec<(usize, Unit)>> {
     let mut found: HashMap<usize, Vec<Content>> = HashMap::new();
     for (_, hash, size) in wanted {
         let in_pack = |(at, (_, table)): (usize, &(Pack, Arc<Table>))| Some((at, table.find(hash, *size)?));

@@ -18,6 +18,9 @@ const WASTE: u64 = 4;
 /// A pack, and what is in it.
 pub(super) type Known = (Pack, Arc<Table>);
 
+/// Contents of a layer: a path that has them, their hash, their size.
+pub(super) type Contents = (TreePath, ContentHash, u64);
+
 /// How a layer is put together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -26,11 +29,11 @@ pub(super) struct Plan {
     /// Bytes of these that must come.
     pub bytes: u64,
     /// The files that are in none of them.
-    pub rest: Vec<(TreePath, ContentHash, u64)>,
+    pub rest: Vec<Contents>,
 }
 
 /// The contents of a layer's files, each once, by the first path that has them.
-pub(super) fn contents(index: &LayerIndex) -> Vec<(TreePath, ContentHash, u64)> {
+pub(super) fn contents(index: &LayerIndex) -> Vec<Contents> {
     let mut seen = HashSet::new();
     let file = |entry: shiplap_cache::Entry| match entry.kind {
         Kind::File { size, hash, link: None } if size > 0 && seen.insert(hash) => Some((entry.path, hash, size)),
@@ -46,7 +49,7 @@ pub(super) fn plan(index: &LayerIndex, known: &[Known]) -> Option<Plan> {
         return None;
     }
     let mut rest = contents(index);
-    let size = |contents: &[(TreePath, ContentHash, u64)]| contents.iter().map(|(_, _, size)| size).sum::<u64>();
+    let size = |contents: &[Contents]| contents.iter().map(|(_, _, size)| size).sum::<u64>();
     let all = size(&rest);
     if all < WORTH {
         return None;

@@ -12,6 +12,7 @@
 //! A tier that fails costs time and a warning, and never a build. After two failures in a row it is left alone for the rest of the process.
 
 mod assemble;
+mod bases;
 mod demand;
 mod elsewhere;
 mod fetch;

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use shiplap_cache::tier::merge::{Retention, merge};
-use shiplap_cache::tier::segment::{Layer, Segment};
+use shiplap_cache::tier::segment::Segment;
 use shiplap_cache::tier::{SegmentName, TierError, TierResult};
-use shiplap_cache::{Digest, LayerId, RENEW, UsedStep, today};
+use shiplap_cache::{Digest, LayerId, UsedStep, today};
 
 use super::mounts::UsedMount;
 use super::{Place, Remote};
@@ -95,14 +95,9 @@ impl Remote {
             segment.layers.push(layer);
         }
         // What a base image holds must be known where it is not.
-        for layer in bases {
-            let known =
-                store.place_in(tier.name(), &layer)?.is_some_and(|place| place.day >= today().saturating_sub(RENEW));
-            if !known && store.index(&layer).is_ok() {
-                let (index, bytes) = self.send_index(place, &layer).await?;
-                sent += bytes;
-                segment.layers.push(Layer::of(&layer, index, None));
-            }
+        for (layer, bytes) in self.send_bases(place, learnt, &bases).await? {
+            sent += bytes;
+            segment.layers.push(layer);
         }
         for mount in &learnt.mounts {
             if let Some((mount, bytes)) = self.send_mount(place, mount).await? {

@@ -20,7 +20,7 @@ const LARGE: u64 = 8 << 20;
 const OTHERS: usize = 64;
 
 /// What was sent: the record of a layer, and the bytes.
-type Sent = (Layer, u64);
+pub(super) type Sent = (Layer, u64);
 
 impl Remote {
     /// Sends these layers. Those of the image go whole, for they are pushed and mounted; of the others only what is in no pack that the tier has.
@@ -179,7 +179,11 @@ impl Remote {
     }
 
     /// Sends the table of a pack that the tier has now. None where the pack has none: another program made it, or an older version.
-    async fn send_table(&self, place: &Place, pack: &TierBlob) -> std::result::Result<Option<(Pack, u64)>, Trouble> {
+    pub(super) async fn send_table(
+        &self,
+        place: &Place,
+        pack: &TierBlob,
+    ) -> std::result::Result<Option<(Pack, u64)>, Trouble> {
         let Some(table) = self.store().pack_table(&pack.digest)? else { return Ok(None) };
         let is_here = self.store().blobs().size(&table.digest)? == Some(table.size);
         if !is_here && !self.blob(&table.digest, table.size).await? {
@@ -245,7 +249,7 @@ fn part(files: &LayerBlob) -> Part {
 }
 
 /// Packs the contents of a layer that are nowhere else, one after the other. None where there are none.
-fn pack_rest(store: &Store, layer: &LayerId, plan: &Plan) -> Result<Option<TierBlob>> {
+pub(super) fn pack_rest(store: &Store, layer: &LayerId, plan: &Plan) -> Result<Option<TierBlob>> {
     if plan.rest.is_empty() {
         return Ok(None);
     }

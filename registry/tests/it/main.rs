@@ -2,6 +2,7 @@
 
 mod answers;
 mod archives;
+mod base_files;
 mod conformance;
 mod demand;
 mod engine;

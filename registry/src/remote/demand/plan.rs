@@ -46,11 +46,11 @@ impl Remote {
         let (planned, whole) = shared.plan(&wanted).await;
         let mut total = 0;
         for layer in &missing {
-            total += self.cost(layer)?;
+            total += self.cost_of(layer)?;
         }
         let mut part: u64 = planned.iter().map(|(table, units)| bytes(table, units)).sum();
         for layer in &whole {
-            part += self.cost(layer)?;
+            part += self.cost_of(layer)?;
         }
         if part.saturating_mul(100) > total.saturating_mul(MOST) {
             return Ok(None);
@@ -67,6 +67,14 @@ impl Remote {
         }
         whole.into_iter().for_each(|layer| shared.start(Work::Whole(layer)));
         Ok(Some(Arc::new(OnDemand { shared })))
+    }
+
+    /// Bytes that must come for a layer; of one that nobody knows the blob of, as of an image that is pulled by its name, at most what its files have.
+    fn cost_of(&self, layer: &LayerId) -> Result<u64> {
+        match self.cost(layer)? {
+            0 => Ok(self.store().index(layer)?.content_size()),
+            bytes => Ok(bytes),
+        }
     }
 
     /// Which packs have contents of these layers, and which contents are wanted of each.
