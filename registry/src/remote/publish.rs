@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
-use shiplap_cache::tier::merge::{Retention, merge};
+use futures::{StreamExt, TryStreamExt};
+use shiplap_cache::tier::merge::{Retention, merge, without};
 use shiplap_cache::tier::segment::Segment;
 use shiplap_cache::tier::{SegmentName, TierError, TierResult};
 use shiplap_cache::{Digest, LayerId, UsedStep, today};
 
 use super::mounts::UsedMount;
-use super::{Place, Remote};
+use super::{PARALLEL, Place, Remote};
 use crate::{Image, Result};
 
 /// From so many segments on, a tier's are put together.
@@ -137,6 +138,19 @@ impl Remote {
         Ok((name, bytes.len() as u64))
     }
 
+    /// The blobs of a segment that the tier does not have any more.
+    pub(super) async fn gone(&self, place: &Place, segment: &Segment) -> TierResult<HashSet<Digest>> {
+        let looked: Vec<Option<Digest>> = futures::stream::iter(segment.parts())
+            .map(|part| async move {
+                let is_there = place.used.tier.has(&part.blob).await?;
+                Ok::<_, TierError>((!is_there).then_some(part.blob.digest))
+            })
+            .buffer_unordered(2 * PARALLEL)
+            .try_collect()
+            .await?;
+        Ok(looked.into_iter().flatten().collect())
+    }
+
     /// Puts the segments of a tier together when there are many, or when it holds more than it may.
     async fn tidy(&self, place: &Place) -> TierResult<()> {
         let (tier, used) = (&place.used.tier, &place.used);
@@ -165,6 +179,12 @@ impl Remote {
         let retention = Retention { since: today().saturating_sub(used.days), most: used.most };
         let mut merged = merge(read, retention);
         merged.replaces.retain(|name| names.contains(&name.into()));
+        // A registry takes no segment that speaks of a blob that it lost, so one that is gone would keep all others from being put together.
+        let gone = self.gone(place, &merged).await?;
+        if !gone.is_empty() {
+            tracing::warn!(tier = tier.name(), blobs = gone.len(), "a cache lost some of what it should have");
+            merged = without(merged, &gone);
+        }
         let (name, _) = self.announce(place, &merged).await.map_err(Trouble::into_tier)?;
         // What retention took away is not there any more.
         self.store().forget_tier(tier.name())?;

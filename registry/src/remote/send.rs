@@ -1,7 +1,7 @@
 //! Sending layers: a blob with its table, or only the contents that a tier has nowhere yet.
 
 use futures::{StreamExt, TryStreamExt};
-use shiplap_cache::tier::segment::{INDEX, Layer};
+use shiplap_cache::tier::segment::{INDEX, Layer, Segment};
 use shiplap_cache::tier::table::{PACK, Pack, TABLE};
 use shiplap_cache::tier::{Part, TierBlob};
 use shiplap_cache::{LayerBlob, LayerId, LayerPlace, Store};
@@ -101,7 +101,11 @@ impl Remote {
         {
             let record =
                 Layer { complete: *complete, ..Layer::of(layer, *index, files.as_ref()).with_contents(contents) };
-            return Ok(Some((record, 0)));
+            let segment = Segment { layers: vec![record.clone()], ..Segment::default() };
+            if self.gone(place, &segment).await?.is_empty() {
+                return Ok(Some((record, 0)));
+            }
+            self.store().forget_place(layer, tier.name())?;
         }
         // An index that no tier has any more is no reason to tell nobody anything.
         if self.indices(&[*layer]).await?.is_err() {

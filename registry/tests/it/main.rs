@@ -16,6 +16,7 @@ mod front;
 mod fuzz;
 mod indices;
 mod looking;
+mod lost_blobs;
 mod odd;
 mod packing;
 mod peers;
