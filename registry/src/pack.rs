@@ -159,6 +159,10 @@ pub(crate) fn pack_layer(
     {
         return Ok(blob);
     }
+    // One that is only in packs of other layers has no blob.
+    if options.elsewhere && original.is_none() && !store.has_layer(id)? {
+        return Err(shiplap_cache::Error::MissingLayer(*id).into());
+    }
     let index = store.index(id)?;
     // A clamp that is later than every time in the layer changes nothing.
     let clamp = options.clamp.filter(|latest| original.is_none() && index.iter().any(|e| e.mtime > *latest));

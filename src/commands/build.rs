@@ -313,6 +313,9 @@ async fn deliver(
             None => build_whole(app, images, request.clone(), label).await?,
         };
         name(images, &built, &outputs.names)?;
+        if let Some(remote) = &from {
+            remote.with_blobs(&built.image.layers).await?;
+        }
         match outputs.write(app, images, from.as_deref(), &built, recipe).await {
             // A tier does not have any more what it had: then the image must be here.
             Err(error) if from.is_some() && error.kind() == Kind::Store => from = None,

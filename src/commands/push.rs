@@ -95,6 +95,7 @@ async fn packed(app: &App, images: &Images, args: &Args, name: &Reference) -> Re
         && let Some(remote) = app.remote(images)?
     {
         remote.sync().await?;
+        remote.with_blobs(&image.layers).await?;
         match packing.clone().with_layers_elsewhere(true).pack(app, images, &image) {
             // The cache does not have any more what it had: then what is left of it must come here.
             Err(error) if error.kind() == Kind::Store => {}

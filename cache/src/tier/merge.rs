@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::SegmentName;
 use super::segment::{Blob, Exact, Known, Layer, Mount, Run, Segment};
+use super::{SegmentName, TierBlob};
+use crate::Digest;
 use crate::steps::{is_newer, layers_of};
 
 /// What may stay in a tier.
@@ -23,6 +24,24 @@ pub fn merge(mut segments: Vec<(SegmentName, Segment)>, retention: Retention) ->
         all.take(name, segment);
     }
     all.into_segment(retention)
+}
+
+/// A segment without what is gone: layers that cannot be had any more keep no result, and a mount of which a part is gone is none.
+pub fn without(segment: Segment, gone: &HashSet<Digest>) -> Segment {
+    let is_there = |blob: &Blob| !gone.contains(&TierBlob::from(*blob).digest);
+    let mut left = segment.clone();
+    left.mounts.retain(|mount| mount.parts.iter().all(is_there));
+    left.layers.retain(|layer| is_there(&layer.index));
+    for layer in &mut left.layers {
+        layer.files = layer.files.take().filter(|files| is_there(&files.blob));
+        let all = layer.contents.len();
+        layer.contents.retain(|source| is_there(&source.pack) && is_there(&source.table));
+        layer.complete = layer.complete.filter(|_| layer.contents.len() == all);
+    }
+    // What it stands for stays, and it does not stand for itself.
+    let name = SegmentName { time: 0, digest: Digest::of(b"") };
+    let everything = Retention { since: 0, most: None };
+    Segment { replaces: segment.replaces, ..merge(vec![(name, left)], everything) }
 }
 
 /// A step key and a tree.
@@ -138,7 +157,7 @@ fn add<T>(list: &mut Vec<T>, value: T) -> u32 {
 mod tests {
     use super::*;
     use crate::tier::segment::{Files, Source};
-    use crate::{Digest, LayerId, StepResult};
+    use crate::{LayerId, StepResult};
 
     fn layer(n: u8, size: u64, day: u32) -> Layer {
         let files = Files { media_type: "m".into(), diff_id: [n; 32], blob: ([n; 32], size) };
@@ -202,6 +221,32 @@ mod tests {
         let both = merged(&[(1, segment(1, 10, 5)), (2, bare)], ALL);
         assert!(both.layers[0].files.is_some());
         assert_eq!(both.layers[0].day, 7);
+    }
+
+    #[test]
+    fn what_is_gone_takes_the_results_with_it_that_need_it_and_nothing_else() {
+        let source = |n: u8| Source { pack: ([n; 32], 10), table: ([n + 1; 32], 1) };
+        let mut third = segment(3, 30, 7);
+        third.layers[0] =
+            Layer { files: None, contents: vec![source(50), source(60)], complete: Some(4), ..third.layers[0].clone() };
+        let mut second = segment(2, 20, 6);
+        second.layers[0].contents = vec![source(70)];
+        second.mounts = vec![Mount { key: [1; 32], time: 1, parts: vec![([80; 32], 1)] }];
+        let all = merged(&[(1, segment(1, 10, 5)), (2, second), (3, third)], ALL);
+        let left = |gone: &[u8]| {
+            let gone = gone.iter().map(|n| Digest::from_bytes([*n; 32])).collect();
+            let left = without(all.clone(), &gone);
+            assert_eq!(left.replaces, all.replaces);
+            assert!(Segment::decode(&left.encode().unwrap()).is_ok());
+            (left.layers.len(), left.runs.iter().map(|run| run.input[0]).collect::<Vec<_>>(), left.mounts.len())
+        };
+        assert_eq!(left(&[]), (3, vec![1, 2, 3], 1));
+        assert_eq!(without(all.clone(), &HashSet::new()), all);
+        assert_eq!(left(&[1]), (3, vec![2, 3], 1), "its files: what is in it is known all the same");
+        assert_eq!(left(&[101]), (2, vec![2, 3], 1), "its index");
+        assert_eq!(left(&[61]), (3, vec![1, 2], 1), "a table without which it cannot be put together");
+        assert_eq!(left(&[71]), (3, vec![1, 2, 3], 1), "a table of what is there whole");
+        assert_eq!(left(&[80]), (3, vec![1, 2, 3], 0), "a part of a mount");
     }
 
     #[test]

@@ -105,6 +105,9 @@ pub trait Tier: Debug + Send + Sync {
     /// [`TierError::Unsupported`].
     fn range<'a>(&'a self, blob: &'a TierBlob, offset: u64, length: u64) -> BoxFuture<'a, TierResult<Vec<u8>>>;
 
+    /// Whether a blob is there, with its size.
+    fn has<'a>(&'a self, blob: &'a TierBlob) -> BoxFuture<'a, TierResult<bool>>;
+
     /// Puts a blob of the store into the tier, unless it is there. Gives the bytes that were sent.
     fn put<'a>(&'a self, store: &'a Store, part: &'a Part) -> BoxFuture<'a, TierResult<u64>>;
 

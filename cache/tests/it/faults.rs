@@ -55,6 +55,7 @@ impl Lab {
             ("read", tier.read(&self.parts[0].blob).await.map(drop)),
             ("fetch", tier.fetch(store, &self.parts[1].blob).await),
             ("range", tier.range(&self.parts[1].blob, 1_000_000, 2_000_000).await.map(drop)),
+            ("has", tier.has(&self.parts[0].blob).await.map(drop)),
             ("put", tier.put(&self.here.store, &small).await.map(drop)),
             ("put large", tier.put(&self.here.store, &large).await.map(drop)),
             ("publish", tier.publish(&self.here.store, &name, &[]).await),
@@ -102,7 +103,7 @@ async fn each_way_to_fail_has_its_name_in_each_operation() {
             let error = went.expect_err(what);
             assert!(is(&error), "{fault:?} {what}: {error:?}");
         }
-        assert!(lab.front.behave() >= 9, "{fault:?}");
+        assert!(lab.front.behave() >= 10, "{fault:?}");
         assert_eq!(there.files(), 0, "{fault:?}");
         lab.is_sound().await;
         for (what, went) in lab.everything(&lab.tier, &there, 100 + seed as u32).await {

@@ -60,6 +60,7 @@ async fn what_is_not_there_too_long_or_of_another_size_is_told_apart() {
         let shorter = TierBlob { size: 4, ..part.blob };
         let unknown = SegmentName { time: 1, ..name };
         assert!(matches!(tier.read(&nowhere).await, Err(TierError::Missing(_))), "{place}");
+        assert!(tier.has(&part.blob).await.unwrap() && !tier.has(&nowhere).await.unwrap(), "{place}");
         assert!(matches!(tier.fetch(&there.store, &nowhere).await, Err(TierError::Missing(_))), "{place}");
         assert!(matches!(tier.segment(&unknown, 100).await, Err(TierError::Missing(_))), "{place}");
         assert!(matches!(tier.segment(&name, 8).await, Err(TierError::Corrupt { .. })), "{place}");

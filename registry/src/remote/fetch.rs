@@ -69,10 +69,11 @@ impl Remote {
     /// The store fails.
     pub fn cost(&self, layer: &LayerId) -> Result<u64> {
         let places = self.store().layer_places(layer)?;
-        Ok(places.iter().find_map(|place| place.files.as_ref()).map_or(0, |files| files.size))
+        let bytes = |place: &LayerPlace| place.files.as_ref().map(|files| files.size).or(place.complete);
+        Ok(places.iter().find_map(bytes).unwrap_or(0))
     }
 
-    async fn index(&self, layer: &LayerId) -> Result<bool> {
+    pub(super) async fn index(&self, layer: &LayerId) -> Result<bool> {
         for LayerPlace { tier, index, .. } in self.store().layer_places(layer)? {
             let (Some(blob), Some(place)) = (index, self.place(&tier)) else { continue };
             match self.read_index(place, layer, &blob).await {
@@ -107,8 +108,16 @@ impl Remote {
         if self.store().has_layer(layer)? {
             return Ok(true);
         }
-        for LayerPlace { tier, files, .. } in self.store().layer_places(layer)? {
-            let Some(files) = files else { continue };
+        for LayerPlace { tier, files, contents, complete, .. } in self.store().layer_places(layer)? {
+            let Some(files) = files else {
+                if let (Some(_), Some(place)) = (complete, self.place(&tier)) {
+                    match self.put_together(place, layer, &contents).await {
+                        Ok(()) => return Ok(true),
+                        Err(error) => self.lost(place, layer, "give what a layer is put together from", error)?,
+                    }
+                }
+                continue;
+            };
             if tier == BASES {
                 // Some layers depend on those below them, and then the image is pulled.
                 if self.blob(&files.digest, files.size).await? && self.unpack(layer, &files).await.is_ok() {

@@ -11,10 +11,14 @@
 //!
 //! A tier that fails costs time and a warning, and never a build. After two failures in a row it is left alone for the rest of the process.
 
+mod assemble;
+mod bases;
 mod demand;
+mod elsewhere;
 mod fetch;
 mod mounts;
 mod publish;
+mod send;
 mod sync;
 
 use std::collections::HashMap;
@@ -98,6 +102,8 @@ pub struct Remote {
     under_way: Mutex<HashMap<LayerId, Arc<tokio::sync::Mutex<()>>>>,
     /// Tables that were read: the steps of a build stand on the same layers.
     tables: Mutex<HashMap<Digest, Arc<Table>>>,
+    /// Packs that are being fetched whole.
+    packs: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     moved: Counters,
 }
 
@@ -154,6 +160,7 @@ impl Remote {
             bases: Mutex::default(),
             under_way: Mutex::default(),
             tables: Mutex::default(),
+            packs: Mutex::default(),
             moved: Counters::default(),
         }
     }

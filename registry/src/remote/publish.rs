@@ -4,15 +4,14 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use futures::{StreamExt, TryStreamExt};
-use shiplap_cache::tier::merge::{Retention, merge};
-use shiplap_cache::tier::segment::{INDEX, Layer, Segment};
-use shiplap_cache::tier::table::{Pack, TABLE};
-use shiplap_cache::tier::{Part, SegmentName, TierBlob, TierError, TierResult};
-use shiplap_cache::{Digest, LayerBlob, LayerId, LayerPlace, RENEW, UsedStep, today};
+use shiplap_cache::tier::merge::{Retention, merge, without};
+use shiplap_cache::tier::segment::Segment;
+use shiplap_cache::tier::{SegmentName, TierError, TierResult};
+use shiplap_cache::{Digest, LayerId, UsedStep, today};
 
 use super::mounts::UsedMount;
-use super::{PARALLEL, Place, Remote, blocking};
-use crate::{Image, NoProgress, PackOptions, Result};
+use super::{PARALLEL, Place, Remote};
+use crate::{Image, Result};
 
 /// From so many segments on, a tier's are put together.
 const MANY: usize = 24;
@@ -83,27 +82,25 @@ impl Remote {
         if !place.used.everything {
             lacking.retain(|layer| learnt.image.contains(layer));
         }
+        for layer in &learnt.image {
+            // One that was only put together from others would have to be put together again for each push.
+            let has_blob = store.place_in(tier.name(), layer)?.is_none_or(|place| place.files.is_some());
+            if !has_blob && store.has_layer(layer)? && !lacking.contains(layer) {
+                lacking.push(*layer);
+            }
+        }
         lacking.retain(|layer| !bases.contains(layer));
         let mut sent = 0;
-        let layers: Vec<Option<(Layer, u64)>> = futures::stream::iter(lacking)
-            .map(|layer| async move { self.send_layer(place, &layer).await })
-            .buffer_unordered(PARALLEL)
-            .try_collect()
-            .await?;
-        let count = layers.iter().flatten().count();
-        for (layer, bytes) in layers.into_iter().flatten() {
+        let layers = self.send_layers(place, learnt, lacking).await?;
+        let count = layers.len();
+        for (layer, bytes) in layers {
             sent += bytes;
             segment.layers.push(layer);
         }
         // What a base image holds must be known where it is not.
-        for layer in bases {
-            let known =
-                store.place_in(tier.name(), &layer)?.is_some_and(|place| place.day >= today().saturating_sub(RENEW));
-            if !known && store.index(&layer).is_ok() {
-                let (index, bytes) = self.send_index(place, &layer).await?;
-                sent += bytes;
-                segment.layers.push(Layer::of(&layer, index, None));
-            }
+        for (layer, bytes) in self.send_bases(place, learnt, &bases).await? {
+            sent += bytes;
+            segment.layers.push(layer);
         }
         let mut mounts: Vec<&UsedMount> = learnt.mounts.iter().collect();
         for mount in &learnt.idle_mounts {
@@ -139,83 +136,6 @@ impl Remote {
         Ok(names)
     }
 
-    /// Packs a layer and sends it with its index. None for one that is nowhere.
-    async fn send_layer(&self, place: &Place, layer: &LayerId) -> std::result::Result<Option<(Layer, u64)>, Trouble> {
-        let known = self.store().place_in(place.used.tier.name(), layer)?;
-        // What it has, and is only to be told again of, need not come here first.
-        if !self.store().has_layer(layer)?
-            && let Some(LayerPlace { index: Some(index), files: Some(files), contents, .. }) = known
-        {
-            return Ok(Some((Layer::of(layer, index, Some(&files)).with_contents(&contents), 0)));
-        }
-        // An index that no tier has any more is no reason to tell nobody anything.
-        if self.indices(&[*layer]).await?.is_err() {
-            return Ok(None);
-        }
-        let Some(files) = self.packed(layer).await? else { return Ok(None) };
-        let part = part(&files);
-        let bytes = place.used.tier.put(self.store(), &part).await?;
-        let (index, index_bytes) = self.send_index(place, layer).await?;
-        let record = Layer::of(layer, index, Some(&files));
-        Ok(Some(match self.send_table(place, &part.blob).await? {
-            Some((pack, table_bytes)) => (record.with_contents(&[pack]), bytes + index_bytes + table_bytes),
-            None => (record, bytes + index_bytes),
-        }))
-    }
-
-    /// Sends the table of a pack that the tier has now. None where the pack has none: another program made it, or an older version.
-    async fn send_table(&self, place: &Place, pack: &TierBlob) -> std::result::Result<Option<(Pack, u64)>, Trouble> {
-        let Some(table) = self.store().pack_table(&pack.digest)? else { return Ok(None) };
-        let is_here = self.store().blobs().size(&table.digest)? == Some(table.size);
-        if !is_here && !self.blob(&table.digest, table.size).await? {
-            return Ok(None);
-        }
-        let part = Part { blob: table, media_type: TABLE.to_owned() };
-        let bytes = place.used.tier.put(self.store(), &part).await?;
-        Ok(Some((Pack { blob: *pack, table }, bytes)))
-    }
-
-    /// The blob of a layer, packed now if it never was, or fetched from the tier that has it.
-    async fn packed(&self, layer: &LayerId) -> Result<Option<LayerBlob>> {
-        if self.store().has_layer(layer)? {
-            let (store, layer) = (self.store().clone(), *layer);
-            let packed =
-                blocking(move || crate::pack::pack_layer(&store, &layer, &PackOptions::default(), &NoProgress));
-            return match packed.await {
-                Ok(files) => Ok(Some(files)),
-                // A tar cannot hold everything that a layer can. Then its step runs elsewhere too.
-                Err(error @ (crate::Error::ReservedName { .. } | crate::Error::DamagedLayer { .. })) => {
-                    tracing::warn!(%error, "a layer is not sent to caches");
-                    Ok(None)
-                }
-                Err(error) => Err(error),
-            };
-        }
-        for place in self.store().layer_places(layer)? {
-            if let Some(files) = place.files
-                && self.blob(&files.digest, files.size).await?
-            {
-                return Ok(Some(files));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn send_index(&self, place: &Place, layer: &LayerId) -> std::result::Result<(TierBlob, u64), Trouble> {
-        let (store, id) = (self.store().clone(), *layer);
-        let blob =
-            blocking(move || -> Result<TierBlob> {
-                let packed = zstd::bulk::compress(store.index(&id)?.as_bytes(), 9)
-                    .map_err(|source| crate::Error::Io { what: "pack", path: store.home().join("indices"), source })?;
-                let digest = store.blobs().put(&packed)?;
-                Ok(TierBlob { digest, size: packed.len() as u64 })
-            });
-        let blob = blob.await?;
-        let part = Part { blob, media_type: INDEX.to_owned() };
-        let bytes = place.used.tier.put(self.store(), &part).await?;
-        Ok((blob, bytes))
-    }
-
     /// Writes a segment and makes it visible.
     async fn announce(&self, place: &Place, segment: &Segment) -> std::result::Result<(SegmentName, u64), Trouble> {
         let bytes = segment.encode()?;
@@ -223,6 +143,19 @@ impl Remote {
         let name = SegmentName { time: shiplap_cache::seconds(), digest };
         place.used.tier.publish(self.store(), &name, &segment.parts()).await?;
         Ok((name, bytes.len() as u64))
+    }
+
+    /// The blobs of a segment that the tier does not have any more.
+    pub(super) async fn gone(&self, place: &Place, segment: &Segment) -> TierResult<HashSet<Digest>> {
+        let looked: Vec<Option<Digest>> = futures::stream::iter(segment.parts())
+            .map(|part| async move {
+                let is_there = place.used.tier.has(&part.blob).await?;
+                Ok::<_, TierError>((!is_there).then_some(part.blob.digest))
+            })
+            .buffer_unordered(2 * PARALLEL)
+            .try_collect()
+            .await?;
+        Ok(looked.into_iter().flatten().collect())
     }
 
     /// Puts the segments of a tier together when there are many, or when it holds more than it may.
@@ -253,6 +186,12 @@ impl Remote {
         let retention = Retention { since: today().saturating_sub(used.days), most: used.most };
         let mut merged = merge(read, retention);
         merged.replaces.retain(|name| names.contains(&name.into()));
+        // A registry takes no segment that speaks of a blob that it lost, so one that is gone would keep all others from being put together.
+        let gone = self.gone(place, &merged).await?;
+        if !gone.is_empty() {
+            tracing::warn!(tier = tier.name(), blobs = gone.len(), "a cache lost some of what it should have");
+            merged = without(merged, &gone);
+        }
         let (name, _) = self.announce(place, &merged).await.map_err(Trouble::into_tier)?;
         // What retention took away is not there any more.
         self.store().forget_tier(tier.name())?;
@@ -271,11 +210,6 @@ impl Remote {
             result => result.map(drop),
         }
     }
-}
-
-fn part(files: &LayerBlob) -> Part {
-    let blob = TierBlob { digest: files.digest, size: files.size };
-    Part { blob, media_type: files.media_type.clone() }
 }
 
 /// Whose fault it is.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use shiplap_cache::{ContentHash, Entry, Kind as Layered, LayerId, LayerIndex, Store, Tree, TreePath};
 
@@ -39,21 +39,46 @@ pub(crate) fn write_marked<W: Write>(
     dir: &Path,
     index: &LayerIndex,
     clamp: Option<i64>,
+    mark: impl FnMut(&mut W, Mark<'_>) -> io::Result<()>,
+) -> Result<()> {
+    write_from(out, index, clamp, mark, |path, _| path.below(dir))
+}
+
+/// As [`write_layer`], of files that are wherever `place` says by their hashes.
+pub(crate) fn write_contents(
+    out: impl Write,
+    index: &LayerIndex,
+    place: impl Fn(&ContentHash) -> PathBuf,
+) -> Result<()> {
+    write_from(out, index, None, |_, _| Ok(()), |path, hash| hash.map_or_else(|| path.below(Path::new("/")), &place))
+}
+
+/// `place` is asked with the hash where a file with contents is to be read, and without where something is said of an entry.
+fn write_from<W: Write>(
+    out: W,
+    index: &LayerIndex,
+    clamp: Option<i64>,
     mut mark: impl FnMut(&mut W, Mark<'_>) -> io::Result<()>,
+    place: impl Fn(&TreePath, Option<&ContentHash>) -> PathBuf,
 ) -> Result<()> {
     let mut writer = Writer::new(out);
+    let root = place(&TreePath::root(), None);
     for entry in index.iter() {
         check_name(&entry.path)?;
-        mark(writer.out(), Mark::Entry).at("pack", dir)?;
+        mark(writer.out(), Mark::Entry).at("pack", &root)?;
         let opaque = matches!(entry.kind, Layered::Dir { opaque: true });
-        write_entry(&mut writer, dir, index.id(), &entry, clamp, &mut mark)?;
+        let at = match &entry.kind {
+            Layered::File { hash, link: None, .. } => place(&entry.path, Some(hash)),
+            _ => place(&entry.path, None),
+        };
+        write_entry(&mut writer, &at, index.id(), &entry, clamp, &mut mark)?;
         if opaque {
             let path = entry.path.join(OPAQUE).as_bytes().to_vec();
             let marker = Head { path, mtime: clamped(entry.mtime, clamp), ..Head::default() };
-            writer.entry(&marker, io::empty()).at("pack", dir)?;
+            writer.entry(&marker, io::empty()).at("pack", &root)?;
         }
     }
-    writer.finish().at("pack", dir)?;
+    writer.finish().at("pack", &root)?;
     Ok(())
 }
 
@@ -64,7 +89,7 @@ pub(crate) fn write_marked<W: Write>(
 pub fn write_tree(out: impl Write, store: &Store, tree: &Tree, clamp: Option<i64>) -> Result<()> {
     let mut writer = Writer::new(out);
     each_entry(store, tree, |dir, layer, entry| {
-        write_entry(&mut writer, dir, layer, entry, clamp, &mut |_, _| Ok(()))
+        write_entry(&mut writer, &entry.path.below(dir), layer, entry, clamp, &mut |_, _| Ok(()))
     })?;
     writer.finish().at("write", Path::new("the tar"))?;
     Ok(())
@@ -105,7 +130,7 @@ fn clamped(mtime: i64, clamp: Option<i64>) -> i64 {
 
 fn write_entry<W: Write>(
     writer: &mut Writer<W>,
-    dir: &Path,
+    at: &Path,
     layer: LayerId,
     entry: &Entry,
     clamp: Option<i64>,
@@ -129,7 +154,7 @@ fn write_entry<W: Write>(
         }
         Layered::File { size, hash, link: None } => {
             head.size = *size;
-            return write_file(writer, &entry.path.below(dir), layer, entry, &head, (*hash, mark));
+            return write_file(writer, at, layer, entry, &head, (*hash, mark));
         }
         Layered::Dir { .. } => {
             head.kind = Kind::Dir;
@@ -147,7 +172,7 @@ fn write_entry<W: Write>(
             head.path = entry.path.parent().unwrap_or_default().join(&name).as_bytes().to_vec();
         }
     }
-    writer.entry(&head, io::empty()).at("pack", &entry.path.below(dir))
+    writer.entry(&head, io::empty()).at("pack", at)
 }
 
 fn write_file<W: Write>(

@@ -10,7 +10,7 @@ mod read;
 mod sparse;
 mod write;
 
-pub(crate) use layer::{Checked, Mark, OPAQUE, WHITEOUT, each_entry, write_marked};
+pub(crate) use layer::{Checked, Mark, OPAQUE, WHITEOUT, each_entry, write_contents, write_marked};
 pub use layer::{write_layer, write_tree};
 pub use problem::TarProblem;
 pub use read::{Head, Kind, Reader};

@@ -2,6 +2,7 @@
 
 mod answers;
 mod archives;
+mod base_files;
 mod conformance;
 mod demand;
 mod engine;
@@ -15,6 +16,7 @@ mod front;
 mod fuzz;
 mod indices;
 mod looking;
+mod lost_blobs;
 mod mounts;
 mod odd;
 mod packing;
@@ -28,6 +30,7 @@ mod shelf;
 mod tars;
 mod tier_faults;
 mod tiers;
+mod together;
 mod transfer;
 mod trust;
 mod uploads;

@@ -115,6 +115,7 @@ async fn what_is_not_there_too_long_or_of_another_size_is_told_apart() {
         let nowhere = TierBlob { digest: Digest::of(b"never"), size: 5 };
         let unknown = SegmentName { time: 1, digest: Digest::of(b"never") };
         assert!(matches!(tier.read(&nowhere).await, Err(TierError::Missing(_))), "{repository}");
+        assert!(tier.has(&part.blob).await.unwrap() && !tier.has(&nowhere).await.unwrap(), "{repository}");
         assert!(matches!(tier.fetch(there.store(), &nowhere).await, Err(TierError::Missing(_))), "{repository}");
         assert!(matches!(tier.segment(&unknown, 100).await, Err(TierError::Missing(_))), "{repository}");
         assert!(matches!(tier.segment(&name, 8).await, Err(TierError::Corrupt { .. })), "{repository}");

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::Store;
+use super::{RENEW, today};
 use crate::tier::TierBlob;
 use crate::tier::table::Pack;
 use crate::{Digest, LayerId, Result};
@@ -32,6 +33,22 @@ impl Store {
             db.prepare_cached("SELECT digest, size FROM pack_tables WHERE pack = ?1")?
                 .query_row([pack.as_bytes()], |row| blob(row, 0))
                 .optional()
+        })
+    }
+
+    /// Packs of a tier of which it was told lately, so that nobody takes them away soon: so many of the newest.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn packs_of(&self, tier: &str, most: usize) -> Result<Vec<Pack>> {
+        let since = today().saturating_sub(RENEW);
+        self.query(|db| {
+            db.prepare_cached(
+                "SELECT pack, pack_size, table_digest, table_size FROM tier_contents JOIN tier_layers USING (layer, tier)
+                 WHERE tier = ?1 AND day >= ?2 GROUP BY pack ORDER BY max(day) DESC, pack LIMIT ?3",
+            )?
+            .query_map(params![tier, since, most as i64], |row| Ok(Pack { blob: blob(row, 0)?, table: blob(row, 2)? }))?
+            .collect()
         })
     }
 

@@ -122,12 +122,12 @@ impl ObjectTier {
         TierError::Unreachable(format!("nothing moved for {} seconds", self.options.patience.as_secs_f32()))
     }
 
-    /// Whether a blob is there, whole, and so young that nobody takes it away before a segment speaks of it.
-    async fn has(&self, blob: &TierBlob) -> TierResult<bool> {
+    /// How old a blob is that is there, whole.
+    async fn age_of(&self, blob: &TierBlob) -> TierResult<Option<Duration>> {
         let at = self.blob_at(&blob.digest);
         match tokio::time::timeout(self.options.patience, self.store.head(&at)).await {
-            Ok(Ok(meta)) => Ok(meta.size == blob.size && age(&meta) < self.options.grace / 2),
-            Ok(Err(Error::NotFound { .. })) => Ok(false),
+            Ok(Ok(meta)) => Ok((meta.size == blob.size).then(|| age(&meta))),
+            Ok(Err(Error::NotFound { .. })) => Ok(None),
             Ok(Err(e)) => Err(fault::of(e)),
             Err(_) => Err(self.stalled()),
         }
@@ -242,9 +242,14 @@ impl Tier for ObjectTier {
         self.receive_range(blob, offset, length).boxed()
     }
 
+    fn has<'a>(&'a self, blob: &'a TierBlob) -> BoxFuture<'a, TierResult<bool>> {
+        async move { Ok(self.age_of(blob).await?.is_some()) }.boxed()
+    }
+
     fn put<'a>(&'a self, store: &'a Store, part: &'a Part) -> BoxFuture<'a, TierResult<u64>> {
         async move {
-            if self.has(&part.blob).await? {
+            // So young that nobody takes it away before a segment speaks of it.
+            if self.age_of(&part.blob).await?.is_some_and(|age| age < self.options.grace / 2) {
                 return Ok(0);
             }
             self.send(store, &self.blob_at(&part.blob.digest), &part.blob).await?;

@@ -59,6 +59,12 @@ impl RegistryTier {
         Ok(store.set_name(SOURCES, &blob.digest.hex(), &self.name)?)
     }
 
+    async fn has_part(&self, blob: &TierBlob) -> Result<bool> {
+        let session = self.client.session(&self.repository, Access::Pull).await?;
+        let what = format!("look for blob {} in {}", blob.digest, self.repository.familiar());
+        Ok(session.attempt(&what, || session.has_blob(&blob.digest)).await?)
+    }
+
     async fn part(&self, blob: &TierBlob, offset: u64, length: u64) -> Result<Option<Vec<u8>>> {
         let session = self.client.session(&self.repository, Access::Pull).await?;
         Ok(session.range(blob, offset, length).await?)
@@ -190,6 +196,10 @@ impl Tier for RegistryTier {
             self.part(blob, offset, length).await.map_err(fault::of)?.ok_or_else(whole)
         }
         .boxed()
+    }
+
+    fn has<'a>(&'a self, blob: &'a TierBlob) -> BoxFuture<'a, TierResult<bool>> {
+        async move { self.has_part(blob).await.map_err(fault::of) }.boxed()
     }
 
     fn put<'a>(&'a self, store: &'a Store, part: &'a Part) -> BoxFuture<'a, TierResult<u64>> {

@@ -33,6 +33,9 @@ use super::Remote;
 use state::{Next, State};
 use work::Work;
 
+pub(super) use sort::{keep_empty, place};
+pub(super) use unit::{Unit, bytes, units};
+
 /// Layers whose files come as somebody opens them. What has come is kept as long as this is.
 pub struct OnDemand {
     shared: Arc<Shared>,
@@ -52,7 +55,7 @@ struct Shared {
     /// The layers that were not here.
     layers: HashMap<LayerId, Missing>,
     packs: Vec<Place>,
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
     state: Mutex<State>,
     changed: Condvar,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -95,7 +98,7 @@ impl Shared {
         loop {
             let next = state.next(self, layer, hash, size);
             state = match next {
-                Next::Kept => return Ok(sort::place(self.folder.path(), hash)),
+                Next::Kept => return Ok(place(self.folder.path(), hash)),
                 Next::Whole => return Ok(self.in_layer(layer, path)),
                 Next::Lost => return Err(io::Error::other(format!("layer {} cannot be had any more", layer.short()))),
                 Next::Wait => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),

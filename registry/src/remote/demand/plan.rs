@@ -14,7 +14,6 @@ use super::unit::{Unit, bytes, units};
 use super::work::Work;
 use super::{Missing, OnDemand, Place, Shared, sort};
 use crate::Result;
-use crate::error::At;
 
 /// Of more than so many bytes in a hundred, all of them are cheaper: they come in one piece, and need not be waited for file by file.
 const MOST: u64 = 60;
@@ -47,11 +46,11 @@ impl Remote {
         let (planned, whole) = shared.plan(&wanted).await;
         let mut total = 0;
         for layer in &missing {
-            total += self.cost(layer)?;
+            total += self.cost_of(layer)?;
         }
         let mut part: u64 = planned.iter().map(|(table, units)| bytes(table, units)).sum();
         for layer in &whole {
-            part += self.cost(layer)?;
+            part += self.cost_of(layer)?;
         }
         if part.saturating_mul(100) > total.saturating_mul(MOST) {
             return Ok(None);
@@ -68,6 +67,14 @@ impl Remote {
         }
         whole.into_iter().for_each(|layer| shared.start(Work::Whole(layer)));
         Ok(Some(Arc::new(OnDemand { shared })))
+    }
+
+    /// Bytes that must come for a layer; of one that nobody knows the blob of, as of an image that is pulled by its name, at most what its files have.
+    fn cost_of(&self, layer: &LayerId) -> Result<u64> {
+        match self.cost(layer)? {
+            0 => Ok(self.store().index(layer)?.content_size()),
+            bytes => Ok(bytes),
+        }
     }
 
     /// Which packs have contents of these layers, and which contents are wanted of each.
@@ -104,17 +111,14 @@ impl Remote {
             }
         }
         let folder = self.store().temporary()?;
-        // Empty files are in no pack.
-        let empty = ContentHash::of(b"");
-        let at = sort::place(folder.path(), &empty);
-        std::fs::write(&at, b"").at("write", &at)?;
+        let empty = sort::keep_empty(folder.path())?;
         let unread = vec![PackState::Unread; packs.len()];
         let shared = Shared {
             remote: self.clone(),
             runtime: Handle::current(),
             layers,
             packs,
-            folder,
+            folder: Arc::new(folder),
             state: Mutex::new(State::new(unread, HashSet::from([empty]))),
             changed: Condvar::new(),
             tasks: Mutex::default(),

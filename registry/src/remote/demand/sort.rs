@@ -8,12 +8,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use shiplap_cache::ContentHash;
 use shiplap_cache::tier::table::Content;
 
+use crate::error::At;
+
 /// Names of files that are not whole yet.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// Where the contents with a hash are.
-pub(super) fn place(folder: &Path, hash: &ContentHash) -> PathBuf {
+pub(in crate::remote) fn place(folder: &Path, hash: &ContentHash) -> PathBuf {
     folder.join(hash.to_string())
+}
+
+/// Keeps the contents of empty files, which are in no pack. Gives their hash.
+pub(in crate::remote) fn keep_empty(folder: &Path) -> crate::Result<ContentHash> {
+    let hash = ContentHash::of(b"");
+    let at = place(folder, &hash);
+    std::fs::write(&at, b"").at("write", &at)?;
+    Ok(hash)
 }
 
 /// What went wrong.

@@ -12,7 +12,7 @@ const GAP: u64 = 256 << 10;
 
 /// Frames of a pack that are fetched one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unit {
+pub(in crate::remote) struct Unit {
     /// The pack, by its place among those of a step.
     pub pack: usize,
     /// Its frames.
@@ -44,7 +44,7 @@ impl Unit {
 }
 
 /// The units that have these contents, neighbours together.
-pub(super) fn units(pack: usize, table: &Table, mut contents: Vec<Content>) -> Vec<Unit> {
+pub(in crate::remote) fn units(pack: usize, table: &Table, mut contents: Vec<Content>) -> Vec<Unit> {
     contents.sort_by_key(|content| content.offset);
     let mut units: Vec<Unit> = Vec::new();
     for content in contents {
@@ -69,7 +69,7 @@ fn length(table: &Table, frames: &Range<usize>) -> u64 {
 }
 
 /// Bytes that come for some units.
-pub(super) fn bytes(table: &Table, units: &[Unit]) -> u64 {
+pub(in crate::remote) fn bytes(table: &Table, units: &[Unit]) -> u64 {
     units.iter().map(|unit| length(table, &unit.frames)).sum()
 }
 

@@ -1,11 +1,13 @@
 //! What is fetched while somebody waits.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
-use shiplap_cache::LayerId;
 use shiplap_cache::tier::table::{Pack, Table};
 use shiplap_cache::tier::{TierError, TierResult};
+use shiplap_cache::{ContentHash, Digest, LayerId};
 
 use super::super::{Place as TierPlace, Remote, blocking};
 use super::Shared;
@@ -101,7 +103,7 @@ impl Shared {
     pub(super) async fn table(&self, pack: usize) -> Option<Arc<Table>> {
         let super::Place { tier, pack } = &self.packs[pack];
         let place = self.remote.place(tier)?;
-        match self.remote.table(place, pack).await {
+        match self.remote.pack_table(place, pack).await {
             Ok(table) => Some(table),
             Err(error) => {
                 self.remote.refused(place, pack, error);
@@ -115,35 +117,45 @@ impl Shared {
         let super::Place { tier, pack } = &self.packs[unit.pack];
         let PackState::Read(table) = self.state().packs[unit.pack].clone() else { return false };
         let Some(place) = self.remote.place(tier) else { return false };
-        match self.frames(place, pack, &table, unit).await {
-            Ok(()) => true,
+        match self.remote.frames(place, pack, &table, unit, (&self.folder, false)).await {
+            Ok(came) => {
+                self.state().kept.extend(came);
+                true
+            }
             Err(error) => {
                 self.remote.refused(place, pack, error);
                 false
             }
         }
     }
+}
 
-    async fn frames(
-        self: &Arc<Self>,
+enum Failed {
+    Frame(String),
+    Sort(Trouble),
+}
+
+impl Remote {
+    /// Fetches frames of a pack and keeps the contents in them in a folder, each under its hash. Gives these.
+    ///
+    /// From a place that gives blobs whole alone the pack comes whole, if that is wanted.
+    pub(in crate::remote) async fn frames(
+        &self,
         place: &TierPlace,
         pack: &Pack,
         table: &Arc<Table>,
         unit: &Unit,
-    ) -> TierResult<()> {
+        (folder, whole): (&Arc<tempfile::TempDir>, bool),
+    ) -> TierResult<Vec<ContentHash>> {
         let corrupt = |why: String| TierError::Corrupt { digest: pack.blob.digest, why };
-        let plain = table.plain(&unit.frames);
-        let mut sorter = Sorter::new(self.folder.path(), table.within(&unit.frames), plain.start);
+        let mut sorter = Sorter::new(folder.path(), table.within(&unit.frames), table.plain(&unit.frames).start);
         for request in unit.requests(table) {
             let range = table.packed(&request);
-            let packed = place.used.tier.range(&pack.blob, range.start, range.end - range.start).await?;
-            place.succeeded();
-            self.remote.moved.fetched.fetch_add(packed.len() as u64, Ordering::Relaxed);
-            self.remote.moved.parts.fetch_add(1, Ordering::Relaxed);
+            let packed = self.part(place, pack, &range, whole).await?;
             // The folder must be there as long as somebody writes to it.
-            let (table, shared) = (table.clone(), self.clone());
+            let (table, kept) = (table.clone(), folder.clone());
             let sorted = blocking(move || {
-                let _shared = shared;
+                let _kept = kept;
                 for frame in request {
                     let (at, to) = (table.packed(&(frame..frame + 1)), table.plain(&(frame..frame + 1)));
                     let bytes = &packed[(at.start - range.start) as usize..(at.end - range.start) as usize];
@@ -159,51 +171,102 @@ impl Shared {
                     return Err(corrupt("contents that are not those of its table".into()));
                 }
                 Err(Failed::Sort(Trouble::Disk(source))) => {
-                    let path = self.folder.path().to_owned();
+                    let path = folder.path().to_owned();
                     return Err(TierError::Here(shiplap_cache::Error::Io { what: "write", path, source }));
                 }
             };
         }
-        let done = sorter.finish();
-        self.state().kept.extend(done);
-        Ok(())
+        Ok(sorter.finish())
     }
-}
 
-enum Failed {
-    Frame(String),
-    Sort(Trouble),
-}
-
-impl Remote {
-    /// The table of a pack, read once in a process.
-    pub(super) async fn table(&self, place: &TierPlace, pack: &Pack) -> TierResult<Arc<Table>> {
-        let digest = pack.table.digest;
-        if let Some(table) = self.tables.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&digest) {
-            return Ok(table.clone());
+    /// Bytes of a pack: from here where it is here, for an image's layers are packs.
+    async fn part(&self, place: &TierPlace, pack: &Pack, range: &Range<u64>, whole: bool) -> TierResult<Vec<u8>> {
+        if let Some(bytes) = self.part_here(pack, range).await? {
+            return Ok(bytes);
         }
-        // One that was made here, or came here before.
-        let (store, size) = (self.store().clone(), pack.table.size);
-        let here = blocking(move || match store.blobs().size(&digest) {
-            Ok(Some(there)) if there == size => store.blobs().read(&digest).ok(),
+        let tier = &place.used.tier;
+        let length = range.end - range.start;
+        let part = match place.whole_alone.load(Ordering::Acquire) {
+            true => Err(TierError::Unsupported("it gave nothing in part before".to_owned())),
+            false => tier.range(&pack.blob, range.start, length).await,
+        };
+        match part {
+            Err(TierError::Unsupported(_)) if whole => {
+                place.whole_alone.store(true, Ordering::Release);
+                let turn = self.turn(pack.blob.digest);
+                let _turn = turn.lock().await;
+                if let Some(bytes) = self.part_here(pack, range).await? {
+                    return Ok(bytes);
+                }
+                tier.fetch(self.store(), &pack.blob).await?;
+                place.succeeded();
+                self.moved.fetched.fetch_add(pack.blob.size, Ordering::Relaxed);
+                self.part_here(pack, range).await?.ok_or_else(|| TierError::Missing(pack.blob.digest.to_string()))
+            }
+            part => {
+                let bytes = part?;
+                place.succeeded();
+                self.moved.fetched.fetch_add(length, Ordering::Relaxed);
+                self.moved.parts.fetch_add(1, Ordering::Relaxed);
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// Whose turn it is to fetch a pack whole.
+    fn turn(&self, pack: Digest) -> Arc<tokio::sync::Mutex<()>> {
+        self.packs.lock().unwrap_or_else(PoisonError::into_inner).entry(pack).or_default().clone()
+    }
+
+    async fn part_here(&self, pack: &Pack, range: &Range<u64>) -> TierResult<Option<Vec<u8>>> {
+        let (store, blob, range) = (self.store().clone(), pack.blob, range.clone());
+        let read = move || -> shiplap_cache::Result<Option<Vec<u8>>> {
+            if store.blobs().size(&blob.digest)? != Some(blob.size) {
+                return Ok(None);
+            }
+            let file = store.blobs().open_file(&blob.digest)?;
+            let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or_default()];
+            let read = file.read_exact_at(&mut bytes, range.start);
+            let failed =
+                |source| shiplap_cache::Error::Io { what: "read", path: store.blobs().path(&blob.digest), source };
+            read.map_err(failed)?;
+            Ok(Some(bytes))
+        };
+        Ok(blocking(read).await?)
+    }
+
+    /// The table of a pack, read once in a process.
+    pub(in crate::remote) async fn pack_table(&self, place: &TierPlace, pack: &Pack) -> TierResult<Arc<Table>> {
+        if let Some(table) = self.table_here(pack).await {
+            return Ok(table);
+        }
+        let bytes = place.used.tier.read(&pack.table).await?;
+        place.succeeded();
+        self.moved.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.keep_table(pack, bytes).await.map_err(|why| TierError::Corrupt { digest: pack.table.digest, why })
+    }
+
+    /// The table of a pack that was made here, or came here before.
+    pub(in crate::remote) async fn table_here(&self, pack: &Pack) -> Option<Arc<Table>> {
+        let known = self.tables.lock().unwrap_or_else(PoisonError::into_inner).get(&pack.table.digest).cloned();
+        if let Some(table) = known {
+            return Some(table).filter(|table| table.size() == pack.blob.size);
+        }
+        let (store, table) = (self.store().clone(), pack.table);
+        let bytes = blocking(move || match store.blobs().size(&table.digest) {
+            Ok(Some(there)) if there == table.size => store.blobs().read(&table.digest).ok(),
             _ => None,
         });
-        let bytes = match here.await {
-            Some(bytes) => bytes,
-            None => {
-                let bytes = place.used.tier.read(&pack.table).await?;
-                place.succeeded();
-                self.moved.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                bytes
-            }
-        };
-        let table = blocking(move || Table::decode(&bytes)).await;
-        let table = table.and_then(|table| match table.size() {
-            size if size == pack.blob.size => Ok(table),
-            size => Err(format!("a table of a pack of {size} bytes instead of {}", pack.blob.size)),
-        });
-        let table = Arc::new(table.map_err(|why| TierError::Corrupt { digest, why })?);
-        self.tables.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(digest, table.clone());
+        self.keep_table(pack, bytes.await?).await.ok()
+    }
+
+    async fn keep_table(&self, pack: &Pack, bytes: Vec<u8>) -> Result<Arc<Table>, String> {
+        let table = blocking(move || Table::decode(&bytes)).await?;
+        if table.size() != pack.blob.size {
+            return Err(format!("a table of a pack of {} bytes instead of {}", table.size(), pack.blob.size));
+        }
+        let table = Arc::new(table);
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).insert(pack.table.digest, table.clone());
         Ok(table)
     }
 

@@ -92,6 +92,10 @@ impl Tier for Odd {
         async move { (self.twist)(blob, offset, self.inner.range(blob, offset, length).await?) }.boxed()
     }
 
+    fn has<'a>(&'a self, blob: &'a TierBlob) -> BoxFuture<'a, TierResult<bool>> {
+        self.inner.has(blob)
+    }
+
     fn put<'a>(&'a self, store: &'a Store, part: &'a Part) -> BoxFuture<'a, TierResult<u64>> {
         self.inner.put(store, part)
     }
