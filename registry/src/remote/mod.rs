@@ -72,8 +72,10 @@ pub struct Moved {
     pub read: u64,
     /// Layers that were fetched.
     pub layers: u64,
-    /// Their bytes.
+    /// Their bytes, and those of cache mounts.
     pub fetched: u64,
+    /// Bytes of cache mounts that were fetched.
+    pub mounts: u64,
     /// Bytes that were sent.
     pub sent: u64,
 }
@@ -103,6 +105,7 @@ struct Counters {
     read: AtomicU64,
     layers: AtomicU64,
     fetched: AtomicU64,
+    mounts: AtomicU64,
     sent: AtomicU64,
 }
 
@@ -144,9 +147,9 @@ impl Remote {
 
     /// What moved so far.
     pub fn moved(&self) -> Moved {
-        let Counters { read, layers, fetched, sent } = &self.moved;
+        let Counters { read, layers, fetched, mounts, sent } = &self.moved;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Moved { read: get(read), layers: get(layers), fetched: get(fetched), sent: get(sent) }
+        Moved { read: get(read), layers: get(layers), fetched: get(fetched), mounts: get(mounts), sent: get(sent) }
     }
 
     fn store(&self) -> &Arc<Store> {
