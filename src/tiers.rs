@@ -290,12 +290,14 @@ pub struct Traffic {
     layers: u64,
     /// Bytes of layers and cache mounts.
     fetched: u64,
+    /// Those of cache mounts.
+    mounts: u64,
     sent: u64,
 }
 
 impl From<Moved> for Traffic {
-    fn from(Moved { read, layers, fetched, sent, .. }: Moved) -> Self {
-        Self { read, layers, fetched, sent }
+    fn from(Moved { read, layers, fetched, mounts, sent, .. }: Moved) -> Self {
+        Self { read, layers, fetched, mounts, sent }
     }
 }
 

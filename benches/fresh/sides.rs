@@ -191,7 +191,7 @@ impl Side for Shiplap {
         // Whatever else it counts is said too.
         for (what, number) in cache.as_object().into_iter().flatten() {
             words += &match what.as_str() {
-                "read" | "sent" => format!(", {what} {:.2} MB", moved(what) as f64 / 1e6),
+                "read" | "mounts" | "sent" => format!(", {what} {:.2} MB", moved(what) as f64 / 1e6),
                 what if what.starts_with("fetched") => format!(", {what} {:.2} MB", moved(what) as f64 / 1e6),
                 what => format!(", {what} {number}"),
             };

@@ -95,7 +95,8 @@ pub struct Committed {
     /// The release.
     #[serde(flatten)]
     pub release: StoredRelease,
-    /// Whether it was made now; false when the same one was there already.
+    /// Whether it was made now; false when the same one was there already. A release has a `created` of its own.
+    #[serde(rename = "made")]
     pub created: bool,
 }
 

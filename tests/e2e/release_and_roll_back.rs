@@ -10,7 +10,8 @@ fn a_release_is_made_deployed_followed_by_another_and_taken_back() {
     let commit = site.repo.git(&["rev-parse", "HEAD"]);
     let first = site.home.json(&["release", "campus", "1.0.0"]);
     let tag = format!("1.0.0-g{}", &commit[..12]);
-    assert_eq!((&first["tag"], &first["created"]), (&json!(tag), &json!(true)));
+    assert_eq!((&first["tag"], &first["made"]), (&json!(tag), &json!(true)));
+    assert!(first["created"].as_str().is_some_and(|time| time.ends_with('Z')), "{first}");
     assert_eq!(first["git"]["commit"], json!(commit));
     assert_eq!(first["creator"].as_str().unwrap().split('@').next(), Some("ada"));
     assert_eq!(names(&first), ["mfe", "openedx"]);
@@ -62,7 +63,7 @@ fn the_same_release_again_changes_nothing() {
     let site = Site::new();
     let first = site.home.json(&["release", "campus", "1.0.0"]);
     let again = site.home.json(&["release", "1.0.0"]);
-    assert_eq!((&again["digest"], &again["created"]), (&first["digest"], &json!(false)));
+    assert_eq!((&again["digest"], &again["made"]), (&first["digest"], &json!(false)));
     assert_eq!(again["steps"], first["steps"], "the record is the old one");
     site.home.run(["release", "1.0.0"]).ok().says("was released already");
     assert_eq!(site.home.json(&["releases"]).as_array().unwrap().len(), 1);

@@ -56,6 +56,8 @@ fn a_step_gets_what_it_used_the_last_time_and_the_rest_stays_where_it_is() {
     assert_eq!(built.ran(), ["COPY plugin /plugin", built.ran()[1]], "the step that reads the plugin alone");
     assert_eq!(there.file("app:1", "size"), "100000\n");
     assert_eq!(names(&there, "names"), ["3"], "and no more of the cache");
+    let bytes = moved(&built, "mounts");
+    assert!((100_000..250_000).contains(&bytes), "of 800,000: {}", built.0["cache"]);
     // What did not come is still in the tier: a step that nobody knows gets all of it.
     let other = SITE.replace("/plugin/a >/out", "/plugin/a >/other");
     let third = machine(&other, "newest");

@@ -66,7 +66,11 @@ impl Fault {
     pub fn is_transient(&self) -> bool {
         match self {
             // 501 and 505 say that it can never be done.
-            Self::Answer(r) => matches!(r.status, 408 | 429 | 500 | 502..=504 | 506..) || r.has(&["TOOMANYREQUESTS"]),
+            // While somebody else uploads a blob too, distribution's registry, which writes its links in place, says for an instant that it does not know it.
+            Self::Answer(r) => {
+                matches!(r.status, 408 | 429 | 500 | 502..=504 | 506..)
+                    || r.has(&["TOOMANYREQUESTS", "MANIFEST_BLOB_UNKNOWN"])
+            }
             // Who refuses the connection is not there; anything else on the way may pass.
             Self::Network(e) => !refused(e) && !is_certificate(&chain(e)) && !e.is_builder() && !e.is_redirect(),
             Self::Stalled(_) => true,

@@ -80,12 +80,14 @@ pub struct Moved {
     pub read: u64,
     /// Layers that were fetched.
     pub layers: u64,
-    /// Their bytes, and those of parts of layers.
+    /// Their bytes, and those of parts of layers and of cache mounts.
     pub fetched: u64,
     /// Parts of layers that were fetched.
     pub parts: u64,
     /// Files that came out of these and were opened.
     pub files: u64,
+    /// Bytes of cache mounts that were fetched.
+    pub mounts: u64,
     /// Bytes that were sent.
     pub sent: u64,
 }
@@ -121,6 +123,7 @@ struct Counters {
     fetched: AtomicU64,
     parts: AtomicU64,
     files: AtomicU64,
+    mounts: AtomicU64,
     sent: AtomicU64,
 }
 
@@ -167,10 +170,10 @@ impl Remote {
 
     /// What moved so far.
     pub fn moved(&self) -> Moved {
-        let Counters { read, layers, fetched, parts, files, sent } = &self.moved;
+        let Counters { read, layers, fetched, parts, files, mounts, sent } = &self.moved;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (parts, files) = (get(parts), get(files));
-        Moved { read: get(read), layers: get(layers), fetched: get(fetched), parts, files, sent: get(sent) }
+        let (parts, files, mounts) = (get(parts), get(files), get(mounts));
+        Moved { read: get(read), layers: get(layers), fetched: get(fetched), parts, files, mounts, sent: get(sent) }
     }
 
     fn store(&self) -> &Arc<Store> {

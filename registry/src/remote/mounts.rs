@@ -101,6 +101,7 @@ impl Remote {
             match place.used.tier.fetch(self.store(), blob).await {
                 Ok(()) => {
                     self.moved.fetched.fetch_add(blob.size, Ordering::Relaxed);
+                    self.moved.mounts.fetch_add(blob.size, Ordering::Relaxed);
                     return Ok(Some(Some(*blob)));
                 }
                 Err(shiplap_cache::tier::TierError::Here(error)) => return Err(error.into()),

@@ -26,6 +26,8 @@ pub struct Habits {
     pub forgets: bool,
     /// It mounts nothing, and opens an upload instead.
     pub mounts_nothing: bool,
+    /// It does not see the blobs of so many manifests when these come first.
+    pub sees_late: usize,
     /// It knows referrers and says so.
     pub keeps_referrers: bool,
 }
@@ -36,6 +38,14 @@ pub struct State {
     pub uploads: BTreeMap<usize, Vec<u8>>,
     pub manifests: BTreeMap<String, (String, Vec<u8>)>,
     opened: usize,
+    unseen: usize,
+}
+
+impl State {
+    /// Once more it does not see the blobs of manifests.
+    pub fn see_late_again(&mut self) {
+        self.unseen = 0;
+    }
 }
 
 pub struct Shelf {
@@ -99,6 +109,10 @@ fn answer_of(habits: &Habits, state: &mut State, request: &Request) -> Answer {
             }
             None => answer(404),
         },
+        "PUT" if path.contains("/manifests/") && state.unseen < habits.sees_late => {
+            state.unseen += 1;
+            answer(400).body(r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#)
+        }
         "PUT" if path.contains("/manifests/") => {
             let (digest, media) = (Digest::of(&request.body), request.header("content-type").to_owned());
             let json: serde_json::Value = serde_json::from_slice(&request.body).unwrap();

@@ -225,3 +225,24 @@ async fn what_is_tried_again_is_told() {
     let retries = seen.lock().unwrap().iter().filter(|e| matches!(e, Event::Retry { .. })).count();
     assert_eq!(retries, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_the_registry_does_not_see_for_an_instant_is_no_reason_to_fail() {
+    let shelf = Shelf::new(Habits { sees_late: 1, ..Habits::default() });
+    let here = home();
+    let manifest = artifact(&here, &[100]);
+    push(&shelf, &here, &manifest).await.unwrap();
+    is_whole(&shelf, 2);
+    let release: Reference = shelf.name("x:1.4.0-g3f2c1ab09d4e").parse().unwrap();
+    shelf.state.lock().unwrap().see_late_again();
+    client().push(&here.images, &manifest, &release).await.unwrap();
+    assert_eq!(shelf.fake.count("PUT", "/manifests/"), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_the_registry_never_sees_is_told() {
+    let shelf = Shelf::new(Habits { sees_late: usize::MAX, ..Habits::default() });
+    let here = home();
+    let error = push(&shelf, &here, &artifact(&here, &[100])).await.unwrap_err().to_string();
+    assert!(error.contains("blob unknown to registry"), "{error}");
+}

@@ -69,6 +69,10 @@ impl std::str::FromStr for Parts {
 /// The part that a path is in. Folders that lead to several are in the first.
 pub(super) fn part_of(path: &TreePath) -> Part {
     let components: Vec<&[u8]> = path.components().collect();
+    // uv makes each thing under a name of chance first, which is another one each time.
+    if components.iter().any(|name| name.starts_with(b".tmp")) {
+        return 0;
+    }
     // The mount is the cache of one program, or the folder above it.
     let group = (0..components.len().min(2)).find_map(|at| Some(&components[..at + thing(&components[at..])?]));
     match group {
@@ -151,8 +155,16 @@ mod tests {
             let used: Parts = (0..500).fold(Parts::NONE, |parts, i| parts.with(part(&name(i))));
             assert!(used.iter().count() > 50 && !used.has(0), "{}: {used}", name(0));
         }
-        let unknown =
-            ["a", "pkg/mod/x/y", "archive-v0", "archive-vx/a/b", "http-v2/9", "wheels/readme/x/y", "_cacache/tmp/a"];
+        let unknown = [
+            "a",
+            "pkg/mod/x/y",
+            "archive-v0",
+            "archive-vx/a/b",
+            "http-v2/9",
+            "wheels/readme/x/y",
+            "_cacache/tmp/a",
+            "archive-v0/.tmpx/a",
+        ];
         for other in unknown {
             assert_eq!(part(other), 0, "{other}");
         }
