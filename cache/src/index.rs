@@ -13,6 +13,7 @@
 //! part of what a layer is. Records are sorted by folder, then name, so that a look-up is a binary search and a listing a
 //! range.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::path::{compare, split};
@@ -267,6 +268,30 @@ impl LayerIndex {
             .sum()
     }
 
+    /// The entries of regular files that have several names in this layer, by the first name's, and how many these are.
+    pub fn hard_links(&self) -> HashMap<usize, u32> {
+        let mut links = HashMap::new();
+        for i in 0..self.count {
+            let attributes = self.attributes(i);
+            // A file's record ends with its first name's length and bytes: four zeroes where it is that name itself.
+            if attributes[0] == FILE
+                && !attributes.ends_with(&[0; 4])
+                && let Kind::File { link: Some(first), .. } = self.entry(i).kind
+                && let Some(first) = self.find(first.as_bytes())
+            {
+                *links.entry(first).or_insert(1) += 1;
+            }
+        }
+        links
+    }
+
+    /// Whether any entry has an extended attribute whose name begins so.
+    pub fn has_xattr(&self, beginning: &[u8]) -> bool {
+        // The number of attributes comes after kind, mode, owner and group: see `encode`.
+        let some = (0..self.count).filter(|&i| self.attributes(i)[13..17] != [0; 4]);
+        some.flat_map(|i| self.entry(i).xattrs).any(|(name, _)| name.starts_with(beginning))
+    }
+
     fn u32_at(&self, at: usize) -> usize {
         let b = &self.bytes[at..at + 4];
         u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize
@@ -428,6 +453,14 @@ mod tests {
         assert_eq!(index.iter().collect::<Vec<_>>(), entries);
         let read = LayerIndex::parse(index.as_bytes().to_vec(), index.id()).unwrap();
         assert_eq!(read.iter().collect::<Vec<_>>(), entries);
+    }
+
+    #[test]
+    fn names_of_one_file_and_attributes_are_counted() {
+        let index = index(every_kind());
+        let first = index.find(b"d/f").unwrap();
+        assert_eq!(index.hard_links(), HashMap::from([(first, 2)]));
+        assert!(index.has_xattr(b"user.") && !index.has_xattr(b"system."));
     }
 
     #[test]

@@ -158,6 +158,16 @@ impl Tree {
         path.is_root() || self.get(path).is_some_and(|e| e.is_dir())
     }
 
+    /// How many links overlayfs shows of a directory: one where several layers have a say in it, else what a file system would say, one
+    /// for its name, one for itself, one for each directory in it.
+    pub fn folder_links(&self, path: &TreePath) -> u32 {
+        let [layer] = self.view(path)[..] else { return 1 };
+        let index = &self.layers[layer];
+        let folders =
+            index.children(path.as_bytes()).filter(|&i| matches!(index.attributes(i)[0], DIRECTORY | OPAQUE)).count();
+        2 + u32::try_from(folders).unwrap_or_default()
+    }
+
     /// Follows links as the kernel would, inside the tree; the last component's too if `follow`.
     ///
     /// A path through a file, through nothing, or round in circles is found nowhere; `path` then says where it stopped,

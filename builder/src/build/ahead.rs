@@ -20,6 +20,7 @@ use super::error::StepError;
 use super::events::{Event, StepId, Watch};
 use super::explain::{self, Why};
 use super::key::Keyed;
+use super::reach::Reach;
 use super::sources::blocking;
 use super::stage::{self, Manner, Work, complete, execute};
 use super::{Mode, Request, Run, StageFuture, forecast, lock};
@@ -201,17 +202,19 @@ async fn start(
     }
     let Ok(cancel) = run.builder.cancel.below() else { return Ok(()) };
     let output = Arc::new(Output::default());
-    let manner = Manner { replace: false, cancel: cancel.clone(), watch: output.clone() };
+    let mut manner = Manner { cancel: cancel.clone(), watch: output.clone(), ..run.manner() };
     let made = Arc::new(OnceLock::new());
     let (task, stack, tell) = (run.clone(), stack.clone(), made.clone());
     let done = async move {
         let builder = task.builder.clone();
         let Ok(_turn) = builder.together.ahead().acquire().await else { return };
         // Should it fail, it fails again when its turn comes, and then it is told.
-        if !manner.cancel.is_cancelled()
-            && ready(&task, id, &keyed, &work, &stack, &manner.cancel).await
-            && let Ok((result, _)) = blocking(move || execute(&task, id, &keyed, &work, &stack, &manner)).await
-        {
+        if manner.cancel.is_cancelled() {
+            return;
+        }
+        let Some(reach) = ready(&task, id, &keyed, &work, &stack, &manner.cancel).await else { return };
+        manner.reach = reach;
+        if let Ok((result, _)) = blocking(move || execute(&task, id, &keyed, &work, &stack, &manner)).await {
             let _ = tell.set(result);
         }
     };
@@ -223,15 +226,22 @@ async fn start(
 }
 
 /// Fetches what a guessed step needs, unless it is cancelled meanwhile: nobody waits for gigabytes of a wrong guess.
-async fn ready(run: &Arc<Run>, id: StepId, keyed: &Keyed, work: &Work, stack: &Stack, cancel: &Cancel) -> bool {
+async fn ready(
+    run: &Arc<Run>,
+    id: StepId,
+    keyed: &Keyed,
+    work: &Work,
+    stack: &Stack,
+    cancel: &Cancel,
+) -> Option<Reach> {
     let cancelled = async {
         while !cancel.is_cancelled() {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
     tokio::select! {
-        ready = run.ready(id, keyed, work, stack) => ready.is_ok(),
-        () = cancelled => false,
+        ready = run.ready(id, keyed, work, stack) => ready.ok(),
+        () = cancelled => None,
     }
 }
 

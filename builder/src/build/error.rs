@@ -1,8 +1,9 @@
 //! Why a build stopped.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use shiplap_cache::LayerId;
+use shiplap_cache::{LayerId, TreePath};
 
 use super::layout::LayoutError;
 use crate::dockerfile::DockerfileError;
@@ -97,6 +98,14 @@ pub enum StepError {
     /// Layers that a tier was to have are not there. The build begins again and runs the steps that made them.
     #[error("no tier has the layers any more that it was to have")]
     Gone(Vec<LayerId>),
+    /// A file of a layer that is elsewhere could not be read while the step ran.
+    #[error("cannot give the step {path}: {source}; --cache-fetch whole fetches whole layers")]
+    Served {
+        /// Its path in the tree.
+        path: TreePath,
+        /// Why not.
+        source: Arc<std::io::Error>,
+    },
     /// A registry or a tier.
     #[error(transparent)]
     Remote(#[from] shiplap_registry::Error),

@@ -13,11 +13,13 @@ use super::error::StepError;
 use super::files::Files;
 use super::key::{self, Keyed, MountKey, Surroundings};
 use super::layout::{Imposed, Layout};
+use super::reach::{Reach, Serving};
 use super::sources::Sources;
 use super::stage::{recall, remember};
 use super::{Builder, Request, noise};
 use crate::plan::{MountKind, Network, RunOp, Sharing, Source, Stage};
-use crate::sandbox::{self, Cancel, Exit, Stream};
+use crate::sandbox::{self, Cancel, Exit, Lower, Stream, Told};
+use crate::served::ServedTree;
 use crate::trace::{Trace, Tracer};
 
 /// A mount's files, once they are known.
@@ -169,6 +171,8 @@ pub(crate) struct Held {
     locks: Vec<std::fs::File>,
     tops: Vec<PendingLayer>,
     relays: Vec<Relay>,
+    /// The trees that are served to it, by their numbers.
+    served: Vec<ServedTree>,
 }
 
 /// Makes the specification. Blocks while another build holds a locked cache mount.
@@ -178,6 +182,7 @@ pub(crate) fn specify(
     op: &RunOp,
     mounted: &[Mounted],
     stack: &Stack,
+    reach: &Reach,
     pending: &PendingLayer,
 ) -> Result<(sandbox::RunSpec, Held), StepError> {
     let mut held = Held::default();
@@ -188,7 +193,7 @@ pub(crate) fn specify(
         let target = || mount.target.clone().unwrap_or_default();
         match (&mount.kind, files) {
             (MountKind::Bind { read_only, .. }, Mounted::Files(files, path)) => {
-                let (layers, subpath) = layers_of(builder, files, path, &mut held)?;
+                let (layers, subpath) = layers_of(builder, files, path, reach, &mut held)?;
                 let source = sandbox::BindSource::Layers(layers);
                 mounts.push(sandbox::Mount::Bind { source, subpath, target: target(), read_only: *read_only });
             }
@@ -235,7 +240,8 @@ pub(crate) fn specify(
         Network::Default | Network::Host => sandbox::Network::Host,
     };
     let spec = sandbox::RunSpec {
-        lower: stack.layers().iter().rev().map(|layer| builder.store().layer_dir(layer)).collect(),
+        lower: reach.lower(builder.store(), stack.layers(), &mut held.served)?,
+        served: held.served.len(),
         upper: pending.upper(),
         work: pending.work(),
         argv: op.argv.clone(),
@@ -254,26 +260,30 @@ pub(crate) fn specify(
     Ok((spec, held))
 }
 
-/// Layer directories, topmost first, that show these files, and the path in them. A live directory is copied: a step must see
+/// Layers, topmost first, that show these files, and the path in them. A live directory is copied: a step must see
 /// what was hashed, owned by root, without what is ignored.
 fn layers_of(
     builder: &Builder,
     files: &Files,
     path: &TreePath,
+    reach: &Reach,
     held: &mut Held,
-) -> Result<(Vec<PathBuf>, String), StepError> {
+) -> Result<(Vec<Lower>, String), StepError> {
     let store = builder.store();
     let nothing = Tree::default();
-    let (tree, layers, path): (_, Vec<PathBuf>, _) = if files.is_live() {
+    let own: Vec<LayerId> = files.layers().collect();
+    let (tree, layers, path): (_, Vec<Lower>, _) = if files.is_live() {
         let (layer, path) = copy_live(builder, files, path)?;
-        (&nothing, layer.iter().map(|layer| store.layer_dir(layer)).collect(), path)
+        (&nothing, layer.iter().map(|layer| store.layer_dir(layer).into()).collect(), path)
+    } else if own.is_empty() {
+        (files.tree(), files.roots().rev().cloned().map(Lower::from).collect(), path.to_string())
     } else {
-        (files.tree(), files.roots().rev().cloned().collect(), path.to_string())
+        (files.tree(), reach.lower(store, &own, &mut held.served)?, path.to_string())
     };
     // Overlayfs takes the root's owner and mode from the topmost directory. A layer's directory does not have them: equal layers of trees
     // with different roots are one. This is also the empty folder that `scratch` is.
     let top = store.begin_layer(tree)?;
-    let layers = std::iter::once(top.upper()).chain(layers).collect();
+    let layers = std::iter::once(top.upper().into()).chain(layers).collect();
     held.tops.push(top);
     Ok((layers, path))
 }
@@ -392,7 +402,7 @@ fn cache_dir(
 pub(crate) fn carry_out(
     builder: &Builder,
     request: &Request,
-    spec: &sandbox::RunSpec,
+    (spec, held): &(sandbox::RunSpec, Held),
     pending: PendingLayer,
     parent: &Tree,
     cancel: &Cancel,
@@ -400,13 +410,17 @@ pub(crate) fn carry_out(
 ) -> Result<(Option<LayerId>, Trace), StepError> {
     let tracer = tracer(spec, parent);
     let began = Instant::now();
+    let mut serving = Serving::new(&held.served, cancel)?;
+    let cancel = serving.cancel();
     let exit = std::thread::scope(|scope| {
-        builder.sandbox.run_traced(spec, output, cancel, &mut |listener| match listener {
-            Ok(listener) => tracer.follow(scope, listener),
-            Err(why) => tracer.give_up(format!("this kernel does not tell its calls: {why}")),
+        builder.sandbox.run_traced(spec, output, &cancel, &mut |told| match told {
+            Told::Traced(listener) => tracer.follow(scope, listener),
+            Told::Untraced(why) => tracer.give_up(format!("this kernel does not tell its calls: {why}")),
+            Told::Serve { tree, device } => serving.serve(tree, device),
+            Told::Cancelled => serving.stop(),
         })
-    })?;
-    match exit {
+    });
+    match serving.whole(exit)? {
         Exit::Code(0) => {}
         Exit::NotStarted { code, message } => return Err(StepError::NotStarted { code, message }),
         exit => return Err(StepError::Exit { code: exit.code() }),

@@ -11,6 +11,7 @@ use super::error::{BuildError, StepError};
 use super::events::{Event, Outcome, StepId, Watch};
 use super::files::Files;
 use super::key::{self, Keyed};
+use super::reach::Reach;
 use super::run::{self, Mounted};
 use super::sources::{Sources, blocking};
 use super::{Decision, Mode, Run, StageFuture, Verdict, Why, add, ahead, events, explain, forecast, verify};
@@ -39,11 +40,18 @@ pub(super) struct Manner {
     pub(super) cancel: Cancel,
     /// Who gets what it writes.
     pub(super) watch: Arc<dyn Watch>,
+    /// How it gets at its layers.
+    pub(super) reach: Reach,
 }
 
 impl Run {
     pub(super) fn manner(&self) -> Manner {
-        Manner { replace: false, cancel: self.builder.cancel.clone(), watch: self.watch.clone() }
+        Manner {
+            replace: false,
+            cancel: self.builder.cancel.clone(),
+            watch: self.watch.clone(),
+            reach: Reach::default(),
+        }
     }
 }
 
@@ -223,9 +231,9 @@ async fn carry_out(
         ahead::send(run);
     }
     let work = complete(run, step, work).await?;
-    run.ready(id, &keyed, &work, stack).await?;
+    let reach = run.ready(id, &keyed, &work, stack).await?;
     let _turn = run.builder.together.running().acquire().await;
-    let manner = Manner { replace: afresh || stale.is_some(), ..run.manner() };
+    let manner = Manner { replace: afresh || stale.is_some(), reach, ..run.manner() };
     let (task, stack) = (run.clone(), stack.clone());
     let (result, millis) = blocking(move || {
         if task.request.explain {
@@ -257,7 +265,7 @@ async fn verify(
     reused: StepResult,
 ) -> Result<StepResult, StepError> {
     let work = complete(run, step, work).await?;
-    run.ready(id, &keyed, &work, stack).await?;
+    let manner = Manner { reach: run.ready(id, &keyed, &work, stack).await?, ..run.manner() };
     if let Some(layer) = reused.layer {
         run.builder.know(&[layer]).await?;
     }
@@ -269,7 +277,7 @@ async fn verify(
         let parent = task.builder.store().tree(stack.layers())?;
         let again = || {
             let Work::Run { mounted } = &work else { unreachable!("only runs are looked at again") };
-            run_command(&task, id, mounted.as_deref().unwrap_or_default(), &stack, &parent, &task.manner())
+            run_command(&task, id, mounted.as_deref().unwrap_or_default(), &stack, &parent, &manner)
         };
         let (layer, trace) = again()?;
         let verdict = verify::judge(task.builder.store(), reused.layer, layer, || Ok(again()?.0))?;
@@ -468,11 +476,9 @@ fn run_command(
     };
     let store = run.builder.store();
     let pending = store.begin_layer(parent)?;
-    let (spec, held) = run::specify(&run.builder, &run.request, op, mounted, stack, &pending)?;
+    let specified = run::specify(&run.builder, &run.request, op, mounted, stack, &manner.reach, &pending)?;
     let mut output = |stream, bytes: &[u8]| manner.watch.event(Event::Output { step: id, stream, bytes });
-    let done = run::carry_out(&run.builder, &run.request, &spec, pending, parent, &manner.cancel, &mut output);
-    drop(held);
-    done
+    run::carry_out(&run.builder, &run.request, &specified, pending, parent, &manner.cancel, &mut output)
 }
 
 fn failed(run: &Run, stage: &Stage, step: &Step, id: StepId, why: StepError) -> Failure {

@@ -18,7 +18,7 @@ use super::overlay::{self, Overlay};
 use super::spec::{Network, RunSpec};
 use super::stubs::Stubs;
 use super::wire::{self, Report};
-use super::{init, sys};
+use super::{init, serve, sys};
 
 /// The directories that a step needs beside its layers, all in its `work` directory.
 pub(super) struct Workspace {
@@ -30,6 +30,8 @@ pub(super) struct Workspace {
     pub mounts: PathBuf,
     /// A directory with nothing in it, to stand in for layers.
     pub empty: PathBuf,
+    /// Where served trees are mounted.
+    pub served: PathBuf,
 }
 
 impl Workspace {
@@ -39,7 +41,13 @@ impl Workspace {
             fs::create_dir(&dir).doing(|| format!("creating {}", dir.display()))?;
             Ok(dir)
         };
-        Ok(Self { merged: make("merged")?, files: make("files")?, mounts: make("mounts")?, empty: make("empty")? })
+        Ok(Self {
+            merged: make("merged")?,
+            files: make("files")?,
+            mounts: make("mounts")?,
+            empty: make("empty")?,
+            served: make("served")?,
+        })
     }
 }
 
@@ -85,8 +93,9 @@ fn supervise(control: &UnixStream) -> Result<(), Failure> {
     umask(rustix::fs::Mode::empty());
     let space = Workspace::create(&spec)?;
     enter_namespaces(spec.network)?;
+    serve::mount_all(&space.served, spec.served, control)?;
     Overlay {
-        lower: &overlay::open_layers(&spec.lower)?,
+        lower: &overlay::open_layers(&spec.lower, &space.served)?,
         empty: &space.empty,
         upper: Some((&spec.upper, &spec.work.join("overlay"))),
         target: &space.merged,
@@ -109,6 +118,7 @@ fn supervise(control: &UnixStream) -> Result<(), Failure> {
         stubs.clean(&space.merged);
         unmount(&space.merged, UnmountFlags::empty()).doing(|| "unmounting the step's tree".to_owned())?;
         stubs.prune(&spec.upper);
+        serve::unmount_all(&space.served, spec.served);
         Ok(())
     })
 }

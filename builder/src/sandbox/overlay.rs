@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::MountFlags;
 
 use super::error::{Doing, Failure};
-use super::userns;
+use super::spec::Lower;
+use super::{serve, userns};
 
 /// One overlay mount.
 pub(super) struct Overlay<'a> {
@@ -62,7 +63,9 @@ impl Overlay<'_> {
         }
         // `nofollow` rather than `off`: `off` may still follow redirects that a foreign layer brings,
         // and the kernel refuses it in a user namespace.
-        options.push_str(",redirect_dir=nofollow,metacopy=off,index=off");
+        // `xino=off`: where a layer is served, files have its device number and small inode numbers of their own. Otherwise they would have bit
+        // 63 set, and a program that keeps them as doubles (`fs.stat` of Node) could not tell two files apart.
+        options.push_str(",redirect_dir=nofollow,metacopy=off,index=off,xino=off");
         if userns::inside() {
             options.push_str(",userxattr");
         }
@@ -85,15 +88,21 @@ impl Overlay<'_> {
     }
 }
 
-/// Opens the layers of a stack, topmost first. A layer that is in it twice (a `chmod` that changes nothing leaves the layer of
+/// Opens the layers of a stack, topmost first. `served` is where served trees are mounted. A layer that is in it twice (a `chmod` that changes nothing leaves the layer of
 /// the `COPY` before it) is opened once: overlayfs refuses a directory twice, with `ELOOP`, and what the upper one says is all
 /// that the lower one could.
-pub(super) fn open_layers(layers: &[PathBuf]) -> Result<Vec<OwnedFd>, Failure> {
+pub(super) fn open_layers(layers: &[Lower], served: &Path) -> Result<Vec<OwnedFd>, Failure> {
     let mut seen = HashSet::new();
     layers
         .iter()
         .filter(|layer| seen.insert(*layer))
-        .map(|layer| open_directory(layer).doing(|| format!("opening the layer {}", layer.display())))
+        .map(|layer| {
+            let path = match layer {
+                Lower::Directory(path) => path.clone(),
+                Lower::Served(number) => serve::place(served, *number),
+            };
+            open_directory(&path).doing(|| format!("opening the layer {}", path.display()))
+        })
         .collect()
 }
 

@@ -1,5 +1,6 @@
 //! The caller's side of a step: starts the supervisor, streams output, cancels, reports the end.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -60,6 +61,24 @@ impl Exit {
     }
 }
 
+/// What the caller of a step is told while it runs.
+#[derive(Debug)]
+pub enum Told {
+    /// The descriptor that the step's calls are told to (seccomp_unotify(2)). Each told call waits for an answer.
+    Traced(OwnedFd),
+    /// Why the step's calls are not told.
+    Untraced(String),
+    /// A served tree is mounted, and the kernel asks by this device. The step waits for the answers.
+    Serve {
+        /// The number that [`super::Lower::Served`] has.
+        tree: usize,
+        /// A device of fuse(4).
+        device: OwnedFd,
+    },
+    /// The step is being killed: nobody wants answers any more.
+    Cancelled,
+}
+
 /// The program that is started as a step's supervisor.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
@@ -90,14 +109,15 @@ impl Sandbox {
         self.run_traced(spec, output, cancel, &mut |_| {})
     }
 
-    /// As [`Sandbox::run`]. When `spec.trace` is set, `tracing` is called, before the step does anything, with the descriptor that its calls
-    /// are told to (seccomp_unotify(2)), or with why that could not be had. Each told call waits for an answer.
+    /// As [`Sandbox::run`]. `told` is called with what the caller has to know of, on the calling thread: when `spec.trace` is set, before the step does
+    /// anything, with the descriptor that its calls are told to or with why that could not be had; once for each served tree. A tree that is not answered for
+    /// fails the step.
     pub fn run_traced(
         &self,
         spec: &RunSpec,
         output: &mut (dyn FnMut(Stream, &[u8]) + Send),
         cancel: &Cancel,
-        tracing: &mut (dyn FnMut(Result<OwnedFd, String>) + Send),
+        told: &mut (dyn FnMut(Told) + Send),
     ) -> Result<Exit, SandboxError> {
         if cancel.is_cancelled() {
             return Err(SandboxError::Cancelled);
@@ -120,7 +140,7 @@ impl Sandbox {
         drop(message);
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");
-        let followed = follow(&control, stdout, stderr, output, cancel, tracing);
+        let followed = follow(&control, stdout, stderr, output, cancel, told);
         if followed.is_err() {
             let _ = child.kill();
         }
@@ -140,10 +160,12 @@ fn follow(
     stderr: impl Read + AsFd,
     output: &mut (dyn FnMut(Stream, &[u8]) + Send),
     cancel: &Cancel,
-    tracing: &mut (dyn FnMut(Result<OwnedFd, String>) + Send),
+    told: &mut (dyn FnMut(Told) + Send),
 ) -> Result<(Vec<Report>, bool), SandboxError> {
     let mut buffer = vec![0; 64 * 1024];
     let mut messages = Vec::new();
+    let mut descriptors = VecDeque::new();
+    let mut reports = Vec::new();
     let mut cancelled = false;
     let mut stdout = Some(stdout);
     let mut stderr = Some(stderr);
@@ -198,25 +220,34 @@ fn follow(
                     Ok((0, _)) | Err(_) => open = false,
                     Ok((read, descriptor)) => {
                         messages.extend_from_slice(&buffer[..read]);
-                        if let Some(listener) = descriptor {
-                            tracing(Ok(listener));
+                        descriptors.extend(descriptor);
+                        for report in wire::take_all(&mut messages) {
+                            if let Some(news) = news(&report, &mut descriptors) {
+                                told(news);
+                            }
+                            reports.push(report);
                         }
                     }
                 },
                 Source::Cancel => {
                     cancelled = true;
                     let _ = control.shutdown(Shutdown::Write);
+                    told(Told::Cancelled);
                 }
             }
         }
     }
-    let reports = wire::read_all(&messages);
-    for report in &reports {
-        if let Report::Untraced(why) = report {
-            tracing(Err(why.clone()));
-        }
-    }
     Ok((reports, cancelled))
+}
+
+/// What a report tells the caller, with the descriptor that came for it: they come in the order of their reports.
+fn news(report: &Report, descriptors: &mut VecDeque<OwnedFd>) -> Option<Told> {
+    match report {
+        Report::Traced => descriptors.pop_front().map(Told::Traced),
+        Report::Served(tree) => descriptors.pop_front().map(|device| Told::Serve { tree: *tree, device }),
+        Report::Untraced(why) => Some(Told::Untraced(why.clone())),
+        _ => None,
+    }
 }
 
 enum Source {
@@ -236,7 +267,7 @@ fn outcome(reports: Vec<Report>) -> Option<Result<Exit, SandboxError>> {
             Report::NotStarted { code, message } => Exit::NotStarted { code, message },
             Report::Exited(code) => Exit::Code(code),
             Report::Signalled(signal) => Exit::Signal(signal),
-            Report::Traced | Report::Untraced(_) => continue,
+            Report::Traced | Report::Untraced(_) | Report::Served(_) => continue,
             Report::Finished => {
                 finished = true;
                 continue;

@@ -37,7 +37,7 @@ pub(super) fn add(
         Mount::Bind { source, subpath, read_only, .. } => {
             let scratch = space.mounts.join(number.to_string());
             fs::create_dir(&scratch).doing(|| format!("creating {}", scratch.display()))?;
-            let (mount, is) = bind(source, subpath, *read_only, &scratch, &space.empty)?;
+            let (mount, is) = bind(source, subpath, *read_only, &scratch, space)?;
             kind = is;
             mount
         }
@@ -74,8 +74,9 @@ fn bind(
     subpath: &str,
     read_only: bool,
     scratch: &Path,
-    empty: &Path,
+    space: &Workspace,
 ) -> Result<(OwnedFd, Kind), Failure> {
+    let empty = &space.empty;
     let open = |root: &Path| -> io::Result<(OwnedFd, Kind)> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let root = rustix::fs::open(root, flags, Mode::empty())?;
@@ -88,7 +89,7 @@ fn bind(
     };
     match source {
         BindSource::Layers(layers) => {
-            let merged = overlay_on(&open_layers(layers)?, !read_only, scratch, empty)
+            let merged = overlay_on(&open_layers(layers, &space.served)?, !read_only, scratch, empty)
                 .doing(|| format!("mounting an overlay of {} layers", layers.len()))?;
             let (opened, kind) = open(&merged).doing(|| format!("finding {subpath} in the source of a mount"))?;
             let mount = clone_of(opened, guest(read_only)).doing(|| format!("sharing {subpath} of a stage"))?;

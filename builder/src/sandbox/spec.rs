@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 /// One `RUN` step, with all paths on the host absolute.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunSpec {
-    /// The unpacked layers that the step sees, topmost first. Empty for `FROM scratch`.
-    pub lower: Vec<PathBuf>,
+    /// The layers that the step sees, topmost first. Empty for `FROM scratch`.
+    pub lower: Vec<Lower>,
+    /// How many served trees there are among all layers, those of mounts too. The caller of [`super::Sandbox::run_traced`] answers for each.
+    pub served: usize,
     /// An existing, empty directory that receives what the step changes, in overlayfs form: a deleted
     /// path is a character device 0:0, a replaced directory carries the `opaque` attribute (of
     /// `trusted.overlay`, or of `user.overlay` in a user namespace). Its owner and mode are those of the root that the step sees:
@@ -41,6 +43,21 @@ pub struct RunSpec {
     pub stdin: Option<Vec<u8>>,
     /// Whether the step's calls are told to the caller of [`super::Sandbox::run_traced`].
     pub trace: bool,
+}
+
+/// Where a layer's files are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Lower {
+    /// In a directory, in overlayfs form.
+    Directory(PathBuf),
+    /// In the served tree of this number, counted from zero ([`crate::served`]).
+    Served(usize),
+}
+
+impl From<PathBuf> for Lower {
+    fn from(path: PathBuf) -> Self {
+        Self::Directory(path)
+    }
 }
 
 /// One thing mounted for the time of the step.
@@ -124,7 +141,7 @@ pub enum BindSource {
     /// A path on the host, such as the build context.
     Host(PathBuf),
     /// The layers of an image or a stage, topmost first.
-    Layers(Vec<PathBuf>),
+    Layers(Vec<Lower>),
 }
 
 /// What a step reaches over the network.

@@ -28,6 +28,8 @@ pub(super) enum Report {
     },
     /// The step's calls are told to the descriptor that comes with this message.
     Traced,
+    /// The served tree of this number is mounted: its device comes with this message.
+    Served(usize),
     /// The step's calls cannot be told; why.
     Untraced(String),
     /// The step ended with this code.
@@ -86,12 +88,16 @@ pub(super) fn read<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T> {
     Ok(serde_json::from_slice(&bytes)?)
 }
 
-/// All whole messages in `bytes`; a sender killed in the middle of one leaves a rest that counts for nothing.
-pub(super) fn read_all(mut bytes: &[u8]) -> Vec<Report> {
+/// Takes all whole messages off the front of `bytes`; a sender killed in the middle of one leaves a rest that counts for nothing.
+pub(super) fn take_all(bytes: &mut Vec<u8>) -> Vec<Report> {
     let mut reports = Vec::new();
-    while let Ok(report) = read(&mut bytes) {
+    let mut rest = bytes.as_slice();
+    let mut taken = 0;
+    while let Ok(report) = read(&mut rest) {
         reports.push(report);
+        taken = bytes.len() - rest.len();
     }
+    bytes.drain(..taken);
     reports
 }
 
@@ -105,7 +111,11 @@ mod tests {
         bytes.extend(frame(&Report::Finished).unwrap());
         let torn = frame(&Report::Signalled(9)).unwrap();
         bytes.extend(&torn[..torn.len() - 1]);
-        let reports = read_all(&bytes);
+        let reports = take_all(&mut bytes);
         assert!(matches!(reports[..], [Report::Exited(3), Report::Finished]));
+        // And it is whole once the rest has come.
+        bytes.push(torn[torn.len() - 1]);
+        assert!(matches!(take_all(&mut bytes)[..], [Report::Signalled(9)]));
+        assert!(bytes.is_empty());
     }
 }

@@ -5,4 +5,5 @@ mod fuzz;
 mod oracle;
 mod plan;
 mod sandbox;
+mod served;
 mod trace;

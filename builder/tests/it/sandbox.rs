@@ -5,5 +5,5 @@ pub mod lab;
 mod layers;
 mod lifecycle;
 mod mounts;
-mod rootless;
+pub mod rootless;
 mod users;

@@ -89,7 +89,8 @@ impl Lab {
             fs::create_dir_all(run.join(name)).unwrap();
         }
         RunSpec {
-            lower: self.layers.clone(),
+            lower: self.layers.iter().cloned().map(Into::into).collect(),
+            served: 0,
             upper: run.join("upper"),
             work: run.join("work"),
             argv: vec!["/bin/sh".into(), "-ec".into(), script.into()],

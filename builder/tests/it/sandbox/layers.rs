@@ -129,7 +129,7 @@ fn no_layers_at_all() {
     let mut spec = lab.spec("echo from nothing > /file");
     spec.lower.clear();
     spec.mounts.push(shiplap_builder::sandbox::Mount::Bind {
-        source: shiplap_builder::sandbox::BindSource::Layers(lab.layers),
+        source: shiplap_builder::sandbox::BindSource::Layers(lab.layers.into_iter().map(Into::into).collect()),
         subpath: "/bin".into(),
         target: "/bin".into(),
         read_only: true,

@@ -168,7 +168,7 @@ fn a_supervisor_that_is_none_is_reported() {
 fn a_failed_set_up_names_what_failed() {
     let lab = Lab::new();
     let mut spec = lab.spec("true");
-    spec.lower.insert(0, lab.path("not-there"));
+    spec.lower.insert(0, lab.path("not-there").into());
     let text = run(&spec).err().unwrap().to_string();
     assert!(text.contains("not-there") && text.contains("No such file"), "{text}");
 }

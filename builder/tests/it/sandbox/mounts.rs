@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::time::{Duration, SystemTime};
 
-use shiplap_builder::sandbox::{BindSource, Mount};
+use shiplap_builder::sandbox::{BindSource, Lower, Mount};
 
 use super::lab::{Lab, run};
 
@@ -61,11 +61,11 @@ fn a_stage_is_mounted_from_its_layers() {
     fs::write(first.join("out/a"), "a\n").unwrap();
     fs::write(first.join("out/gone"), "").unwrap();
     let second = lab.sh("rm /out/gone; echo b > /out/b");
-    let stage = [vec![second.upper], lab.layers.clone()].concat();
+    let stage: Vec<Lower> = [vec![second.upper], lab.layers.clone()].concat().into_iter().map(Into::into).collect();
     lab.layers = base;
     let mounts = |read_only| {
         let all = BindSource::Layers(stage.clone());
-        let one = BindSource::Layers(vec![first.clone()]);
+        let one = BindSource::Layers(vec![first.clone().into()]);
         vec![bind(all, "/out", "/s", read_only), bind(one, "out/a", "/a", read_only)]
     };
     let read = lab.with(mounts(true), "ls /s; cat /s/b /a; touch /s/new 2>/dev/null || echo read-only");
@@ -84,7 +84,7 @@ fn a_subpath_stays_inside_its_source() {
     fs::create_dir_all(source.join("etc")).unwrap();
     fs::write(source.join("etc/hostname"), "of the stage\n").unwrap();
     symlink("/etc", source.join("link")).unwrap();
-    for source in [BindSource::Host(source.clone()), BindSource::Layers(vec![source])] {
+    for source in [BindSource::Host(source.clone()), BindSource::Layers(vec![source.into()])] {
         let mounts = vec![bind(source.clone(), "link/hostname", "/x", true), bind(source, "../../etc", "/y", true)];
         assert_eq!(lab.with(mounts, "cat /x /y/hostname").ok(), "of the stage\nof the stage\n");
     }

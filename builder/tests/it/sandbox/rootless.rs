@@ -11,7 +11,7 @@ use shiplap_builder::sandbox::{Mount, Network, RunSpec};
 use super::lab::{Lab, child};
 
 /// A user made for one test, with or without subordinate ids.
-struct User {
+pub struct User {
     name: String,
     uid: u32,
 }
@@ -19,7 +19,7 @@ struct User {
 const FIRST_SUBORDINATE: u32 = 1_700_000_000;
 
 impl User {
-    fn new(subordinate_ids: bool) -> Self {
+    pub fn new(subordinate_ids: bool) -> Self {
         let name = format!("shiplap{}{}", std::process::id(), if subordinate_ids { "s" } else { "n" });
         let _ = must(Command::new("useradd").args(["-M", "-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0", &name]));
         let uid = must(Command::new("id").args(["-u", &name])).trim().parse().unwrap();
@@ -31,12 +31,29 @@ impl User {
         user
     }
 
-    fn runs(&self, program: &Path, spec: &RunSpec) -> String {
+    /// What an id of the user's namespace is outside.
+    pub fn inside(&self, id: u32) -> u32 {
+        FIRST_SUBORDINATE + id - 1
+    }
+
+    pub fn runs(&self, program: &Path, spec: &RunSpec) -> String {
+        self.runs_by(&mut Command::new("setpriv"), program, spec, &[])
+    }
+
+    /// As [`User::runs`], with a device of FUSE in the place where that is, and these layers, topmost first, served.
+    pub fn runs_served(&self, fuse: &Path, program: &Path, spec: &RunSpec, layers: &[PathBuf]) -> String {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-ec", "mount --bind \"$0\" /dev/fuse; exec setpriv \"$@\""]).arg(fuse);
+        self.runs_by(&mut command, program, spec, layers)
+    }
+
+    fn runs_by(&self, command: &mut Command, program: &Path, spec: &RunSpec, layers: &[PathBuf]) -> String {
         let uid = self.uid.to_string();
-        let mut child = Command::new("setpriv")
+        let mut child = command
             .args(["--reuid", &uid, "--regid", &uid, "--clear-groups"])
             .arg(program)
             .arg("rootless")
+            .args(layers)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -61,7 +78,7 @@ fn must(command: &mut Command) -> String {
 }
 
 /// A lab with a copy of the program that the user can reach.
-fn lab_and_program() -> (Lab, PathBuf) {
+pub fn lab_and_program() -> (Lab, PathBuf) {
     let lab = Lab::new();
     let program = lab.path("program");
     fs::copy(child(), &program).unwrap();
@@ -69,7 +86,7 @@ fn lab_and_program() -> (Lab, PathBuf) {
     (lab, program)
 }
 
-fn give(lab: &Lab, user: &User) {
+pub fn give(lab: &Lab, user: &User) {
     for entry in walkdir::WalkDir::new(lab.dir.path()) {
         std::os::unix::fs::lchown(entry.unwrap().path(), Some(user.uid), Some(user.uid)).unwrap();
     }
@@ -106,7 +123,7 @@ fn a_user_with_subordinate_ids_runs_steps() {
 
     // What one step left is a layer for the next, as another user and without a network.
     let mut next = lab.spec("id -u; cat /file; test ! -e /etc/group; ls /home; ls /sys/class/net");
-    next.lower.insert(0, spec.upper);
+    next.lower.insert(0, spec.upper.into());
     next.user = Some("3333:100".into());
     next.network = Network::None;
     for path in [&next.upper, &next.work, &next.work.parent().unwrap().to_owned()] {

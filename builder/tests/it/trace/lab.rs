@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
-use shiplap_builder::sandbox::{Cancel, Exit, RunSpec, Sandbox, Stream};
+use shiplap_builder::sandbox::{Cancel, Exit, RunSpec, Sandbox, Stream, Told};
 use shiplap_builder::trace::{Trace, Tracer};
 use shiplap_cache::{Overlay, Tree, capture};
 
@@ -95,10 +95,11 @@ pub fn watch_by(lab: &Lab, spec: RunSpec, polling: bool) -> Seen {
     let mut output = |_: Stream, bytes: &[u8]| out.extend_from_slice(bytes);
     let exit = std::thread::scope(|scope| {
         let sandbox = Sandbox::program(env!("CARGO_BIN_EXE_sandbox-child"));
-        sandbox.run_traced(&spec, &mut output, &Cancel::new().unwrap(), &mut |listener| match listener {
-            Ok(listener) if polling => tracer.follow_by_polling(scope, listener),
-            Ok(listener) => tracer.follow(scope, listener),
-            Err(why) => tracer.give_up(why),
+        sandbox.run_traced(&spec, &mut output, &Cancel::new().unwrap(), &mut |told| match told {
+            Told::Traced(listener) if polling => tracer.follow_by_polling(scope, listener),
+            Told::Traced(listener) => tracer.follow(scope, listener),
+            Told::Untraced(why) => tracer.give_up(why),
+            told => panic!("{told:?}"),
         })
     });
     let layer = capture(&spec.upper, Overlay::Trusted).unwrap();
