@@ -34,6 +34,8 @@ pub struct App {
     together: Together,
     /// The tiers that the command line or the configuration names, once it is known which.
     tiers: OnceLock<Vec<TierUse>>,
+    /// Whether layers that only a tier has come whole.
+    whole_layers: OnceLock<bool>,
     remote: OnceLock<Option<Arc<Remote>>>,
     /// True from the first signal on, for what waits for it among other things.
     told: tokio::sync::watch::Receiver<bool>,
@@ -68,6 +70,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         cancel,
         together: Together::default(),
         tiers: OnceLock::new(),
+        whole_layers: OnceLock::new(),
         remote: OnceLock::new(),
         told,
     };
@@ -223,6 +226,7 @@ impl App {
     pub fn use_cache(&self, flags: &CacheFlags) -> Result<()> {
         let tiers = flags.tiers(self, self.config()?.as_ref())?;
         self.tiers.get_or_init(|| tiers);
+        self.whole_layers.get_or_init(|| flags.whole_layers());
         Ok(())
     }
 
@@ -262,6 +266,7 @@ impl App {
         let cancel = cancel.map_err(|e| Failure::new(Kind::Failed, format!("cannot prepare for Ctrl-C: {e}")))?;
         let builder = Builder::new(images.clone(), Sandbox::this_program(), client, cancel);
         let builder = builder.with_remote(self.remote(images)?);
+        let builder = builder.fetching_whole_layers(self.whole_layers.get().copied().unwrap_or_default());
         Ok(Arc::new(builder.together(self.together.clone())))
     }
 

@@ -39,6 +39,19 @@ pub struct CacheFlags {
     /// Put nothing into any cache elsewhere, for builds of code that nobody has looked at yet
     #[arg(long, env = "SHIPLAP_CACHE_READ_ONLY", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
     cache_read_only: bool,
+    /// How a step that runs gets layers that only a cache has: file by file while it reads them, where that is possible, or whole before it
+    #[arg(long, env = "SHIPLAP_CACHE_FETCH", value_name = "WHAT", default_value = "files")]
+    cache_fetch: CacheFetch,
+}
+
+/// How layers come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum CacheFetch {
+    /// The files that are read
+    #[default]
+    Files,
+    /// All of each layer
+    Whole,
 }
 
 impl CacheFlags {
@@ -46,7 +59,14 @@ impl CacheFlags {
     pub fn from_environment() -> Self {
         let set = std::env::var("SHIPLAP_CACHE_READ_ONLY").unwrap_or_default().to_lowercase();
         let is_no = ["", "0", "n", "no", "f", "false", "off"].contains(&set.as_str());
-        Self { cache_read_only: !is_no, ..Self::default() }
+        let whole = std::env::var("SHIPLAP_CACHE_FETCH").is_ok_and(|what| what == "whole");
+        let cache_fetch = if whole { CacheFetch::Whole } else { CacheFetch::Files };
+        Self { cache_read_only: !is_no, cache_fetch, ..Self::default() }
+    }
+
+    /// Whether layers come whole.
+    pub fn whole_layers(&self) -> bool {
+        self.cache_fetch == CacheFetch::Whole
     }
 
     /// Places to take from, and nothing to put anywhere.
@@ -288,16 +308,20 @@ pub struct Traffic {
     /// Bytes of what decides: segments and indices.
     read: u64,
     layers: u64,
-    /// Bytes of layers and cache mounts.
+    /// Bytes of layers, of parts of layers, and of cache mounts.
     fetched: u64,
+    /// Parts of layers that were fetched.
+    parts: u64,
+    /// Files out of these that were opened.
+    files: u64,
     /// Those of cache mounts.
     mounts: u64,
     sent: u64,
 }
 
 impl From<Moved> for Traffic {
-    fn from(Moved { read, layers, fetched, mounts, sent, .. }: Moved) -> Self {
-        Self { read, layers, fetched, mounts, sent }
+    fn from(Moved { read, layers, fetched, parts, files, mounts, sent }: Moved) -> Self {
+        Self { read, layers, fetched, parts, files, mounts, sent }
     }
 }
 

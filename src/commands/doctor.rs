@@ -35,6 +35,7 @@ pub fn run(global: &Global, _: &Args) -> Result<ExitCode> {
         checks.push(subids());
     }
     checks.push(store(&home));
+    checks.push(fuse());
     let able = checks.iter().all(|check| check.ok);
     if global.json {
         output::json(&serde_json::json!({"able": able, "checks": checks}))?;
@@ -88,6 +89,15 @@ fn namespaces() -> Check {
         "run as root, or allow them: sysctl kernel.apparmor_restrict_unprivileged_userns=0 user.max_user_namespaces=10000",
     );
     Check { name: "user namespaces", ok, found: found.to_owned(), hint }
+}
+
+/// No build needs it.
+fn fuse() -> Check {
+    let found = match std::fs::File::options().read(true).write(true).open("/dev/fuse") {
+        Ok(_) => "there, so a step gets the files that only a cache has one by one".to_owned(),
+        Err(error) => format!("not for us ({error}), so a step gets the layers that only a cache has whole"),
+    };
+    Check { name: "/dev/fuse", ok: true, found, hint: None }
 }
 
 fn program(name: &'static str, hint: &'static str) -> Check {

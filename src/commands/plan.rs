@@ -118,8 +118,15 @@ fn show(steps: &[Step]) {
 }
 
 /// What must come from a cache before a step can run.
-fn fetches(Fetch { layers, bytes, read }: &Fetch) -> String {
+fn fetches(Fetch { layers, bytes, read, by_files }: &Fetch) -> String {
     let noun = if *layers == 1 { "layer" } else { "layers" };
+    if let (true, Some(read)) = (by_files, read) {
+        return format!(
+            "fetches files of {layers} {noun}, about {} of {}, as it reads them",
+            output::size(*read),
+            output::size(*bytes)
+        );
+    }
     let of_that =
         read.map(|read| format!(", of which it read {} the last time", output::size(read))).unwrap_or_default();
     format!("fetches {layers} {noun}, {}{of_that}", output::size(*bytes))

@@ -96,6 +96,69 @@ fn after_an_edit_a_fresh_machine_runs_what_reads_it_and_makes_the_same_files() {
     assert_eq!(third.build_again("app:1", &[&from(&cache)]).ran(), [""; 0]);
 }
 
+/// Two large layers, of which the steps that read the context read little.
+const LARGE: &str = "
+FROM base:1 AS data
+RUN head -c 20000000 /dev/urandom >/large && echo small >/data-note
+FROM base:1
+RUN head -c 12000000 /dev/urandom >/own && mkdir /dir && echo note >/dir/note && ln -s /dir/note /link
+COPY first /first
+RUN cat /first/a /link >/out && echo more >>/dir/note
+RUN --mount=type=bind,from=data,target=/data cat /first/a /data/data-note >/from-data
+";
+
+#[test]
+fn an_edited_step_gets_the_files_that_it_reads_and_no_layer() {
+    let (_folder, cache) = folder();
+    let machine = || {
+        let home = machine("base:1");
+        home.write("Dockerfile", LARGE);
+        home
+    };
+    machine().build_again("app:1", &[&to(&cache)]);
+    let (part, whole) = (machine(), machine());
+    for home in [&part, &whole] {
+        home.write("first/a", "new\n");
+    }
+    let plan: Value = part.json(&["plan", ".", &from(&cache)]);
+    let steps = plan["images"][0]["steps"].as_array().unwrap();
+    let fetch = &steps.iter().find(|step| step["decision"] == "run" && step["fetch"].is_object()).unwrap()["fetch"];
+    assert!(fetch["by_files"] == true && fetch["read"].as_u64().unwrap() < 100_000, "{fetch}");
+    let built = part.build_again("app:1", &[&from(&cache)]);
+    let all = whole.build_again("app:1", &[&from(&cache), "--cache-fetch=whole"]);
+    assert_eq!(built.ran(), all.ran());
+    assert_eq!(built.ran().len(), 3, "{:?}", built.ran());
+    assert_eq!(moved(&built, "layers"), 0, "{}", built.0);
+    // Files come with what is packed beside them, some megabytes at most.
+    assert!(moved(&built, "files") > 0 && moved(&all, "files") == 0, "{} {}", built.0, all.0);
+    assert!(moved(&built, "fetched") * 3 < moved(&all, "fetched"), "{} {}", built.0, all.0);
+    // What did not come can come later.
+    part.write("shiplap.toml", format!("cache = [{{ type = \"local\", path = {cache:?} }}]\n"));
+    assert_eq!(part.files("app:1"), whole.files("app:1"));
+}
+
+/// What a runner counts on may be gone when a step reads it: the step is stopped, and what it stood on made anew.
+#[test]
+fn a_file_that_is_gone_while_a_step_runs_is_made_anew() {
+    let (_folder, cache) = folder();
+    let machine = || {
+        let home = machine("base:1");
+        home.write("Dockerfile", LARGE);
+        home
+    };
+    machine().build_again("app:1", &[&to(&cache)]);
+    // Of everything that is as large as a layer, the bytes are gone; the little that decides is still there.
+    for file in files(&cache).iter().filter(|file| fs::metadata(file).unwrap().len() > 1_000_000) {
+        fs::write(file, "gone").unwrap();
+    }
+    let there = machine();
+    there.write("first/a", "new\n");
+    let built = there.build_again("app:1", &[&from(&cache)]);
+    assert!(built.ran().iter().any(|step| step.starts_with("RUN head")), "{:?}", built.ran());
+    assert_eq!(there.file("app:1", "out"), "new\nnote\n");
+    assert_eq!(there.file("app:1", "from-data"), "new\nsmall\n");
+}
+
 #[test]
 fn a_registry_is_a_cache_and_what_is_pushed_is_mounted_from_it() {
     let registry = Registry::start();

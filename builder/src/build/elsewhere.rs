@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use shiplap_cache::{Asked, Kind, LayerId, Lookup, Observation, PathSet, Stack, StepKey, Tree, TreePath, UsedStep};
+use shiplap_cache::{Contents, Entry, Kind, LayerId, Lookup, Stack, StepKey, TreePath, UsedStep};
 use shiplap_registry::remote::{Gone, Learnt, UsedMount};
 
 use super::error::StepError;
@@ -13,9 +13,10 @@ use super::events::StepId;
 use super::key::Keyed;
 use super::reach::Reach;
 use super::run::Mounted;
+use super::sources::blocking;
 use super::stage::Work;
-use super::{Builder, Fetch, Run, caches, explain, known, lock};
-use crate::plan::Op;
+use super::{Builder, Fetch, Run, by_files, caches, explain, known, lock, owner};
+use crate::plan::{MountKind, Op};
 
 /// What a build was told and made, for the tiers.
 #[derive(Debug, Default)]
@@ -73,14 +74,27 @@ impl Run {
         match work {
             Work::Run { mounted } => {
                 let mounted = mounted.as_deref().unwrap_or_default();
+                let Op::Run(op) = &self.step(id).op else { return Ok(Reach::default()) };
                 let mut layers = stack.layers().to_vec();
-                for files in mounted {
-                    if let Mounted::Files(files, _) = files {
-                        layers.extend(files.layers());
+                // A cache mount is filled with copies of files that are here.
+                let mut copied = Vec::new();
+                for (mount, files) in op.mounts.iter().zip(mounted) {
+                    match (files, &mount.kind) {
+                        (Mounted::Files(files, _), MountKind::Cache { .. }) => copied.extend(files.layers()),
+                        (Mounted::Files(files, _), _) => layers.extend(files.layers()),
+                        (Mounted::Nothing, _) => {}
                     }
                 }
-                let Op::Run(op) = &self.step(id).op else { return Ok(Reach::default()) };
                 let mounts = caches::all(op, mounted);
+                let fetch = async {
+                    if let Some(reach) = self.by_files(keyed, stack, mounted, &layers).await? {
+                        self.builder.fetch(&copied).await?;
+                        return Ok(reach);
+                    }
+                    layers.extend(copied);
+                    self.builder.fetch(&layers).await?;
+                    Ok(Reach::default())
+                };
                 // Both take their time with the network.
                 let restore = async {
                     for cache in &mounts {
@@ -88,10 +102,10 @@ impl Run {
                     }
                     Ok::<_, StepError>(())
                 };
-                let (fetched, restored) = tokio::join!(self.builder.fetch(&layers), restore);
-                fetched.and(restored)?;
+                let (reach, restored) = tokio::join!(fetch, restore);
+                let reach = restored.and(reach)?;
                 lock(&self.notes).mounts.extend(mounts.into_iter().map(|cache| cache.mount));
-                Ok(Reach::default())
+                Ok(reach)
             }
             Work::Copy { .. } => {
                 self.owners_known(work, stack).await?;
@@ -117,17 +131,28 @@ impl Run {
         if !names || self.builder.remote.is_none() {
             return Ok(());
         }
-        self.builder.fetch(&self.owners(stack)?).await
+        let accounts = owner::accounts(&*self.builder.store().tree(stack.layers())?)?;
+        let layers: Vec<LayerId> = accounts.iter().map(|(layer, _)| *layer).collect();
+        if self.accounts(accounts, &layers).await? { Ok(()) } else { self.builder.fetch(&layers).await }
     }
 
-    /// The layers that name users and groups.
-    fn owners(&self, stack: &Stack) -> Result<Vec<LayerId>, StepError> {
-        let tree = self.builder.store().tree(stack.layers())?;
-        let holder = |file: &str| {
-            let found = tree.resolve(&TreePath::new(file).ok()?, true).found?;
-            Some(tree.layers()[found.layer].id())
+    /// Fetches files that name users and groups, and nothing else of their layers. Says whether that was possible.
+    async fn accounts(&self, accounts: Vec<(LayerId, TreePath)>, layers: &[LayerId]) -> Result<bool, StepError> {
+        let Some(remote) = self.builder.remote.as_ref().filter(|_| !self.builder.whole_layers) else {
+            return Ok(false);
         };
-        Ok(["etc/passwd", "etc/group"].into_iter().filter_map(holder).collect())
+        let Some(contents) = remote.on_demand(layers, &accounts).await? else { return Ok(false) };
+        let builder = self.builder.clone();
+        blocking(move || {
+            for (layer, path) in &accounts {
+                match contents.open(layer, path) {
+                    Ok(file) => owner::keep(builder.store(), layer, path, file)?,
+                    Err(_) => return Ok(false),
+                }
+            }
+            Ok(true)
+        })
+        .await
     }
 
     /// Notes a step's result, for the tiers.
@@ -155,13 +180,20 @@ impl Run {
 
 /// What must come before a step can run on this tree. None when nothing must.
 ///
-/// All layers below it come, for a program may open any file of them. What it read the last time is what would do if files were fetched one by one.
-pub(crate) fn cost(run: &Run, keyed: &Keyed, stack: &Stack) -> Result<Option<Fetch>, StepError> {
+/// All layers below a `RUN` come, for a program may open any file of them; or, file by file, about what it read the last time. A copy needs those that it takes files from.
+pub(crate) fn cost(run: &Run, keyed: &Keyed, work: &Work, stack: &Stack) -> Result<Option<Fetch>, StepError> {
     let Some(remote) = &run.builder.remote else { return Ok(None) };
     let store = run.builder.store();
+    let tree = store.tree(stack.layers())?;
     // A layer that a step before it would make is not fetched.
-    let can_come = |layer: &LayerId| !store.layer_places(layer).unwrap_or_default().is_empty();
-    let missing: HashSet<LayerId> = remote.missing(stack.layers())?.into_iter().filter(can_come).collect();
+    let places = |layer: &LayerId| store.layer_places(layer).unwrap_or_default();
+    let needed = match work {
+        Work::Run { .. } => stack.layers().to_vec(),
+        Work::Copy { .. } => known::sources(run, work, &tree)?,
+        Work::Folder { .. } => Vec::new(),
+    };
+    let missing = remote.missing(&needed)?.into_iter().filter(|layer| !places(layer).is_empty());
+    let missing: HashSet<LayerId> = missing.collect();
     if missing.is_empty() {
         return Ok(None);
     }
@@ -169,22 +201,13 @@ pub(crate) fn cost(run: &Run, keyed: &Keyed, stack: &Stack) -> Result<Option<Fet
     for layer in &missing {
         bytes += remote.cost(layer)?;
     }
-    let tree = store.tree(stack.layers())?;
-    let last = store.path_sets(&keyed.key)?.into_iter().find(|set| !set.is_whole_parent());
-    Ok(Some(Fetch { layers: missing.len(), bytes, read: last.map(|set| read_of(&set, &tree, &missing)) }))
-}
-
-/// Bytes of the files that a step reads in these layers.
-fn read_of(set: &PathSet, tree: &Tree, layers: &HashSet<LayerId>) -> u64 {
-    let size = |observation: Observation| {
-        let found = tree.find(&observation.path).filter(|_| observation.asked == Asked::Content)?;
-        if !layers.contains(&tree.layers()[found.layer].id()) {
-            return None;
-        }
-        match tree.entry(found).kind {
-            Kind::File { size, .. } => Some(size),
-            _ => None,
-        }
+    let size = |(_, entry): (LayerId, Entry)| match entry.kind {
+        Kind::File { size, .. } => size,
+        _ => 0,
     };
-    set.observations().into_iter().filter_map(size).sum()
+    let last = by_files::last_set(store, keyed)?;
+    let read = last.map(|set| by_files::reads(&set, &tree, &missing).into_iter().map(size).sum());
+    let in_parts = || missing.iter().any(|layer| places(layer).iter().any(|place| !place.contents.is_empty()));
+    let by_files = read.is_some() && in_parts() && run.builder.serves();
+    Ok(Some(Fetch { layers: missing.len(), bytes, read, by_files }))
 }

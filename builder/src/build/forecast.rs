@@ -83,7 +83,7 @@ pub(super) async fn step(
     if let Some(words) = stale {
         why = Why::asked(words);
     }
-    let fetch = elsewhere::cost(run, keyed, stack)?;
+    let fetch = elsewhere::cost(run, keyed, &work, stack)?;
     run.decided(id, Decision::Run { why, fetch });
     let is_known = made.is_some();
     let layers = match made {

@@ -7,6 +7,7 @@
 //!   stage              one step after the other on a growing stack         stage.rs
 //!     key              a step's name without its parent                    key.rs
 //!     Store::lookup    is there a result?                                  (cache)
+//!     ready            what must come from elsewhere, whole or by files    elsewhere.rs, by_files.rs, reach.rs
 //!     run              RUN: a specification for the sandbox                run.rs
 //!     copy, layout     COPY, ADD, WORKDIR: which file goes where           copy.rs, layout.rs
 //!     Store::record    the layer and what it depends on                    (cache)
@@ -17,6 +18,7 @@ mod add;
 mod agent;
 mod ahead;
 mod archive;
+mod by_files;
 mod caches;
 mod check;
 mod chmod;
@@ -62,6 +64,7 @@ use shiplap_cache::{ContentHash, Digest, ImageId, LayerId, StepResult, Store, Tr
 use shiplap_registry::remote::{Learnt, Remote};
 use shiplap_registry::{Client, Image, Images};
 
+pub use by_files::check_serving;
 pub use check::Checked;
 pub use engine::EngineBases;
 pub use error::{BuildError, FetchError, StepError};
@@ -71,7 +74,6 @@ pub use http::downloads;
 pub use inputs::Input;
 pub use layout::LayoutError;
 pub use noise::NOISE;
-pub use reach::check_serving;
 pub use remote::{Context, FetchedContext};
 pub use together::Together;
 pub use verify::Verdict;
@@ -220,6 +222,8 @@ pub struct Fetch {
     pub bytes: u64,
     /// Bytes of the files in them that the step read the last time; none where it never ran.
     pub read: Option<u64>,
+    /// Whether these files come one by one, and no layer whole.
+    pub by_files: bool,
 }
 
 /// So often a build begins again because something is gone from the tiers; the last time it goes on without them.
@@ -274,12 +278,25 @@ pub struct Builder {
     cancel: Cancel,
     pub(crate) together: Together,
     http: OnceLock<reqwest::Client>,
+    whole_layers: bool,
+    /// Whether steps can run on served trees here, once somebody wanted to know.
+    serves: OnceLock<bool>,
 }
 
 impl Builder {
     /// A builder over a store. Without a client, images that are not in the store cannot be had.
     pub fn new(images: Images, sandbox: Sandbox, client: Option<Arc<Client>>, cancel: Cancel) -> Self {
-        Self { images, sandbox, client, remote: None, cancel, together: Together::default(), http: OnceLock::new() }
+        Self {
+            images,
+            sandbox,
+            client,
+            remote: None,
+            cancel,
+            together: Together::default(),
+            http: OnceLock::new(),
+            whole_layers: false,
+            serves: OnceLock::new(),
+        }
     }
 
     /// The same builder, sharing its turns with other builders of this process.
@@ -292,6 +309,12 @@ impl Builder {
     #[must_use]
     pub fn with_remote(self, remote: Option<Arc<Remote>>) -> Self {
         Self { remote, ..self }
+    }
+
+    /// The same builder, which fetches whole layers before a step runs, and no files one by one while it does.
+    #[must_use]
+    pub fn fetching_whole_layers(self, whole_layers: bool) -> Self {
+        Self { whole_layers, ..self }
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {

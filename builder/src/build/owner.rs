@@ -1,6 +1,9 @@
 //! Owners by name: looked up in the image's own `passwd` and `group`, which so become inputs of the step.
 
-use shiplap_cache::{Kind, Store, Tree, TreePath};
+use std::fs::File;
+use std::io::Read;
+
+use shiplap_cache::{Kind, LayerId, Store, Tree, TreePath};
 
 use super::error::StepError;
 
@@ -40,15 +43,43 @@ pub(crate) fn resolve(
     Ok((uid, gid))
 }
 
-fn read(store: &Store, tree: &Tree, path: &TreePath) -> Result<String, StepError> {
+/// Where a tree names its users and groups: layers and the paths in them.
+pub(crate) fn accounts(tree: &Tree) -> Result<Vec<(LayerId, TreePath)>, StepError> {
+    let files = ["etc/passwd", "etc/group"].into_iter().map(|file| Ok(place(tree, &TreePath::new(file)?)));
+    files.filter_map(Result::transpose).collect()
+}
+
+/// Keeps such a file of a layer that is not here. It is that layer's for ever.
+pub(crate) fn keep(store: &Store, layer: &LayerId, path: &TreePath, mut file: File) -> Result<(), StepError> {
+    let mut bytes = Vec::new();
+    let read = file.read_to_end(&mut bytes);
+    read.map_err(|e| StepError::Io { what: "read", path: path.as_path().to_owned(), source: e })?;
+    Ok(store.set_name(ACCOUNTS, &name(layer, path), &String::from_utf8_lossy(&bytes))?)
+}
+
+/// The space of names for files that were kept.
+const ACCOUNTS: &str = "accounts";
+
+fn name(layer: &LayerId, path: &TreePath) -> String {
+    format!("{} {path}", layer.hex())
+}
+
+fn place(tree: &Tree, path: &TreePath) -> Option<(LayerId, TreePath)> {
     let resolved = tree.resolve(path, true);
-    let Some(found) = resolved.found.filter(|f| matches!(tree.entry(*f).kind, Kind::File { .. })) else {
-        return Ok(String::new());
-    };
-    let layer = tree.layers()[found.layer].id();
-    let at = resolved.path.below(&store.layer_dir(&layer));
-    let bytes = std::fs::read(&at).map_err(|e| StepError::Io { what: "read", path: at, source: e })?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let found = resolved.found.filter(|found| matches!(tree.entry(*found).kind, Kind::File { .. }))?;
+    Some((tree.layers()[found.layer].id(), resolved.path))
+}
+
+fn read(store: &Store, tree: &Tree, path: &TreePath) -> Result<String, StepError> {
+    let Some((layer, path)) = place(tree, path) else { return Ok(String::new()) };
+    let at = path.below(&store.layer_dir(&layer));
+    match std::fs::read(&at) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) => match store.name(ACCOUNTS, &name(&layer, &path))? {
+            Some(kept) => Ok(kept),
+            None => Err(StepError::Io { what: "read", path: at, source: error }),
+        },
+    }
 }
 
 /// `name:password:number:...`, passwd(5) and group(5).

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::Arc;
 
-use shiplap_cache::{Contents, LayerId, Store, Tree};
+use shiplap_cache::{Contents, LayerId, Store};
 
 use super::error::StepError;
-use crate::sandbox::{Cancel, Exit, Lower, Network, RunSpec, Sandbox, SandboxError, Told};
+use crate::sandbox::{Cancel, Exit, Lower, SandboxError};
 use crate::served::{self, ServedTree};
 
 /// How the layers of one step are reached.
@@ -100,57 +99,5 @@ impl<'a> Serving<'a> {
             Some((path, source)) => Err(StepError::Served { path, source }),
             None => Ok(exit?),
         }
-    }
-}
-
-/// Finds out whether steps can run on served trees here, by starting one on a tree with nothing in it.
-///
-/// # Errors
-/// There is no FUSE here, it is not for us, or overlayfs does not take it for a layer.
-pub fn check_serving(sandbox: &Sandbox, store: &Store) -> Result<(), StepError> {
-    let nothing = Arc::new(Tree::default());
-    let pending = store.begin_layer(&nothing)?;
-    let spec = RunSpec {
-        lower: vec![Lower::Served(0)],
-        served: 1,
-        upper: pending.upper(),
-        work: pending.work(),
-        // There is no program in there. To come as far as to look for it is enough.
-        argv: vec!["/none".to_owned()],
-        env: Vec::new(),
-        cwd: "/".to_owned(),
-        user: None,
-        mounts: Vec::new(),
-        network: Network::Host,
-        hostname: "check".to_owned(),
-        extra_hosts: Vec::new(),
-        shm_size: None,
-        ulimits: Vec::new(),
-        stdin: None,
-        trace: false,
-    };
-    let tree = ServedTree { tree: nothing, contents: Arc::new(Nothing) };
-    let mut serving = None;
-    let mut told = |told: Told| {
-        if let Told::Serve { device, .. } = told {
-            serving = tree.serve(device, || ()).ok();
-        }
-    };
-    let cancel = Cancel::new().map_err(SandboxError::from)?;
-    sandbox.run_traced(&spec, &mut |_, _| (), &cancel, &mut told)?;
-    Ok(())
-}
-
-/// The contents of a tree without files.
-#[derive(Debug)]
-struct Nothing;
-
-impl Contents for Nothing {
-    fn open(&self, _: &LayerId, path: &shiplap_cache::TreePath) -> std::io::Result<std::fs::File> {
-        std::fs::File::open(Path::new("/").join(path.as_path()))
-    }
-
-    fn lost(&self) -> Vec<LayerId> {
-        Vec::new()
     }
 }

@@ -171,7 +171,7 @@ pub(crate) struct Held {
     tops: Vec<PendingLayer>,
     relays: Vec<Relay>,
     /// The trees that are served to it, by their numbers.
-    pub(crate) served: Vec<ServedTree>,
+    served: Vec<ServedTree>,
 }
 
 /// Makes the specification. Blocks while another build holds a locked cache mount.
@@ -388,8 +388,7 @@ fn cache_dir(
 pub(crate) fn carry_out(
     builder: &Builder,
     request: &Request,
-    spec: &sandbox::RunSpec,
-    served: &[ServedTree],
+    (spec, held): &(sandbox::RunSpec, Held),
     pending: PendingLayer,
     parent: &Tree,
     cancel: &Cancel,
@@ -397,7 +396,7 @@ pub(crate) fn carry_out(
 ) -> Result<(Option<LayerId>, Trace), StepError> {
     let tracer = tracer(spec, parent);
     let began = Instant::now();
-    let mut serving = Serving::new(served, cancel)?;
+    let mut serving = Serving::new(&held.served, cancel)?;
     let cancel = serving.cancel();
     let exit = std::thread::scope(|scope| {
         builder.sandbox.run_traced(spec, output, &cancel, &mut |told| match told {

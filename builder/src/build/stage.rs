@@ -503,12 +503,9 @@ fn run_command(
     };
     let store = run.builder.store();
     let pending = store.begin_layer(parent)?;
-    let (spec, held) = run::specify(&run.builder, &run.request, op, mounted, stack, &manner.reach, &pending)?;
+    let specified = run::specify(&run.builder, &run.request, op, mounted, stack, &manner.reach, &pending)?;
     let mut output = |stream, bytes: &[u8]| manner.watch.event(Event::Output { step: id, stream, bytes });
-    let done =
-        run::carry_out(&run.builder, &run.request, &spec, &held.served, pending, parent, &manner.cancel, &mut output);
-    drop(held);
-    done
+    run::carry_out(&run.builder, &run.request, &specified, pending, parent, &manner.cancel, &mut output)
 }
 
 fn failed(run: &Run, stage: &Stage, step: &Step, id: StepId, why: StepError) -> Failure {

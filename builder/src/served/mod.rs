@@ -20,7 +20,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use fuser::{BackgroundSession, Config, Session, SessionACL};
+use fuser::{Config, Session, SessionACL};
 use shiplap_cache::{Contents, Tree, TreePath};
 
 use reader::Reader;
@@ -46,19 +46,20 @@ impl ServedTree {
     /// The device is no mount's, or there are too many threads.
     pub fn serve(&self, device: OwnedFd, broken: impl Fn() + Send + Sync + 'static) -> io::Result<Serving> {
         let reader = Reader::start(self.contents.clone(), Box::new(broken))?;
-        let mut serving = Serving { session: None, reader: reader.clone() };
+        let serving = Serving { reader: reader.clone() };
         let mut config = Config::default();
         config.n_threads = Some(THREADS);
         let session = Session::from_fd(TreeFs::new(self.tree.clone(), reader), device, SessionACL::All, config)?;
-        serving.session = Some(session.spawn()?);
+        // Its threads end when the kernel has let go of the mount.
+        session.spawn()?;
         Ok(serving)
     }
 }
 
-/// A mount that is being answered for. To be dropped when it is gone: that waits until the kernel has let go of it.
+/// A mount that is being answered for. The kernel's questions are answered for as long as it has any, also when this is dropped: somebody may still hold
+/// a file of it, in this process even (who watches a step holds its root). What is dropped with it is the reading of files.
 #[derive(Debug)]
 pub struct Serving {
-    session: Option<BackgroundSession>,
     reader: Arc<Reader>,
 }
 
@@ -77,8 +78,5 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         self.reader.stop();
-        if let Some(Err(error)) = self.session.take().map(BackgroundSession::join) {
-            tracing::debug!(%error, "a served tree ended early");
-        }
     }
 }

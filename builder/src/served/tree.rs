@@ -28,12 +28,15 @@ const LISTINGS: usize = 16;
 /// Reads of files that the kernel may have under way at once, readahead among them. One that waits for the network must not hold up the others.
 const UNDER_WAY: u16 = 1024;
 
+/// The names in a directory, in order.
+type Listing = Vec<(Vec<u8>, Found)>;
+
 /// A tree as a file system for the kernel.
 #[derive(Debug)]
 pub(super) struct TreeFs {
     inodes: Inodes,
     reader: Arc<Reader>,
-    listings: Recent<Vec<(Vec<u8>, Found)>>,
+    listings: Recent<Listing>,
 }
 
 impl TreeFs {
@@ -47,7 +50,7 @@ impl TreeFs {
         self.inodes.tree().find(&path).map(|found| self.inodes.attributes_of(found))
     }
 
-    fn listing(&self, folder: u64) -> Option<Arc<Vec<(Vec<u8>, Found)>>> {
+    fn listing(&self, folder: u64) -> Option<Arc<Listing>> {
         if let Some(known) = self.listings.get(folder) {
             return Some(known);
         }

@@ -29,10 +29,10 @@ fn main() {
 }
 
 fn run() {
-    let spec: RunSpec = serde_json::from_reader(std::io::stdin()).expect("a step on standard input");
+    let spec: RunSpec = serde_json::from_reader(io::stdin()).expect("a step on standard input");
     let mut output = |stream, bytes: &[u8]| match stream {
-        Stream::Stdout => std::io::stdout().write_all(bytes).expect("stdout"),
-        Stream::Stderr => std::io::stderr().write_all(bytes).expect("stderr"),
+        Stream::Stdout => io::stdout().write_all(bytes).expect("stdout"),
+        Stream::Stderr => io::stderr().write_all(bytes).expect("stderr"),
     };
     let cancel = Cancel::new().expect("an event");
     let mut serving = Vec::new();

@@ -63,7 +63,7 @@ impl Remote {
         let tier = place.used.tier.name();
         let mut packs: Vec<Pack> =
             sent.iter().flat_map(|(layer, _)| &layer.contents).copied().map(Into::into).collect();
-        let steps = learnt.steps.iter().filter_map(|step| step.result.layer.as_ref());
+        let steps = learnt.steps.iter().flat_map(|step| &step.result.layers);
         for layer in learnt.image.iter().chain(steps) {
             packs.extend(self.store().place_in(tier, layer)?.into_iter().flat_map(|place| place.contents));
         }

@@ -37,7 +37,7 @@ fn build(home: &Home, bases: [LayerId; 2], name: &str, files: &[&str]) -> Learnt
     let mut observations: Vec<Observation> = files.iter().map(content).collect();
     // What was only looked at is not read.
     observations.push(Observation { path: path("bin/30"), asked: Asked::Exists });
-    let (step, result) = (StepKey::of(name.as_bytes()), StepResult { layer: Some(made), ..StepResult::default() });
+    let (step, result) = (StepKey::of(name.as_bytes()), StepResult { layers: vec![made], ..StepResult::default() });
     home.store().record(&step, &tree, &PathSet::new(observations), &result).unwrap();
     let steps = vec![UsedStep { step, parent: tree.stack(), result }];
     let image = bases.into_iter().chain([made]).collect();
