@@ -40,6 +40,13 @@ impl Cancel {
         poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
+    /// Waits until this switch or the other one is thrown.
+    pub(super) fn wait_or(&self, other: &Self) {
+        let mut fds: Vec<_> =
+            self.fds().chain(other.fds()).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        while poll(&mut fds, None).is_err() {}
+    }
+
     /// When one of these can be read, the switch was thrown.
     pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         std::iter::once(&self.event).chain(&self.above).map(|event| event.as_fd())

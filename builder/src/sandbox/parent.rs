@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -126,30 +126,70 @@ impl Sandbox {
         let (control, theirs) = UnixStream::pair()?;
         // Its own process group: a Ctrl-C at the terminal is for the caller, who cancels in order. No
         // environment: the step's own comes in the message.
-        let mut child = Command::new(&self.exe)
+        let mut command = Command::new(&self.exe);
+        command
             .args(&self.arguments)
             .env_clear()
             .process_group(0)
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|source| SandboxError::Start { exe: self.exe.clone(), source })?;
-        // A child that died early is noticed below, by the lack of its last word.
-        let _ = (&control).write_all(&message);
-        drop(message);
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let stderr = child.stderr.take().expect("stderr is piped");
-        let followed = follow(&control, stdout, stderr, output, cancel, told);
-        if followed.is_err() {
-            let _ = child.kill();
-        }
-        let status = child.wait()?;
-        let (reports, cancelled) = followed?;
-        if cancelled {
-            return Err(SandboxError::Cancelled);
-        }
-        outcome(reports).unwrap_or_else(|| Err(SandboxError::Vanished { status: status.to_string() }))
+            .stderr(Stdio::piped());
+        let over = Cancel::new()?;
+        std::thread::scope(|scope| {
+            let _over = Over(&over);
+            let (tell, told_of) = std::sync::mpsc::channel();
+            scope.spawn(|| hold(command, tell, &control, cancel, &over));
+            let started = told_of.recv().map_err(|_| std::io::Error::other("its thread ended"));
+            let mut child = started
+                .and_then(|started| started)
+                .map_err(|source| SandboxError::Start { exe: self.exe.clone(), source })?;
+            // A child that died early is noticed below, by the lack of its last word.
+            let _ = (&control).write_all(&message);
+            drop(message);
+            let stdout = child.stdout.take().expect("stdout is piped");
+            let stderr = child.stderr.take().expect("stderr is piped");
+            let followed = follow(&control, stdout, stderr, output, cancel, told);
+            if followed.is_err() {
+                let _ = child.kill();
+            }
+            let status = child.wait()?;
+            let (reports, cancelled) = followed?;
+            if cancelled {
+                return Err(SandboxError::Cancelled);
+            }
+            outcome(reports).unwrap_or_else(|| Err(SandboxError::Vanished { status: status.to_string() }))
+        })
+    }
+}
+
+/// Starts the supervisor, which dies with the thread that started it, and tells it when it is to stop.
+///
+/// That is a thread that reads no output. A process that copies a file of a served tree to its output with sendfile(2) holds the pipe for as long as the
+/// file takes to come, and who reads the pipe then can neither go on nor be killed: he could tell nobody to stop, and with a builder
+/// that is killed the step would wait for him, and he for the step.
+fn hold(
+    mut command: Command,
+    tell: std::sync::mpsc::Sender<std::io::Result<Child>>,
+    control: &UnixStream,
+    cancel: &Cancel,
+    over: &Cancel,
+) {
+    let _ = tell.send(command.spawn());
+    // The other ends of the step's pipes.
+    drop(command);
+    cancel.wait_or(over);
+    if cancel.is_cancelled() {
+        let _ = control.shutdown(Shutdown::Write);
+    }
+    over.wait_or(over);
+}
+
+/// Throws the switch at the end, however that comes.
+struct Over<'a>(&'a Cancel);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 
@@ -231,7 +271,6 @@ fn follow(
                 },
                 Source::Cancel => {
                     cancelled = true;
-                    let _ = control.shutdown(Shutdown::Write);
                     told(Told::Cancelled);
                 }
             }

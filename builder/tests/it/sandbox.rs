@@ -3,7 +3,7 @@
 mod isolation;
 pub mod lab;
 mod layers;
-mod lifecycle;
+pub mod lifecycle;
 mod mounts;
 pub mod rootless;
 mod users;

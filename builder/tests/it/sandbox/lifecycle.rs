@@ -108,7 +108,7 @@ fn orphans_are_reaped() {
     assert_eq!(out, "0\n");
 }
 
-fn alive(argument: &str) -> bool {
+pub fn alive(argument: &str) -> bool {
     std::fs::read_dir("/proc").unwrap().any(|entry| {
         let command = std::fs::read(entry.unwrap().path().join("cmdline")).unwrap_or_default();
         command.split(|&byte| byte == 0).any(|word| word == argument.as_bytes())

@@ -9,6 +9,7 @@ use shiplap_cache::TreePath;
 
 use super::lab::{full, run, served, served_with, tree_of};
 use crate::sandbox::lab::Lab;
+use crate::sandbox::lifecycle::alive;
 
 fn path(text: &str) -> TreePath {
     TreePath::new(text).unwrap()
@@ -107,7 +108,34 @@ fn a_killed_step_waits_for_no_file() {
     }
 }
 
-/// With whoever answers for a tree its step ends too, even one that waits for a file.
+/// With whoever answers for a tree its step ends too, even one that copies a file that does not come to its output: sendfile(2) holds the pipe, and
+/// whoever reads that then cannot even be killed.
+#[test]
+fn a_killed_builder_leaves_no_step_that_waits() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::{Command, Stdio};
+    let lab = Lab::new();
+    std::fs::write(lab.layers[0].join("slow-1072.5"), "never seen\n").unwrap();
+    for _ in 0..5 {
+        let spec = RunSpec { lower: vec![Lower::Served(0)], served: 1, ..lab.spec("echo up; exec cat /slow-1072.5") };
+        let mut builder = Command::new(crate::sandbox::lab::child())
+            .arg("run")
+            .args(&lab.layers)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        builder.stdin.take().unwrap().write_all(&serde_json::to_vec(&spec).unwrap()).unwrap();
+        let mut line = String::new();
+        BufReader::new(builder.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "up\n");
+        ends(|| alive("/slow-1072.5"));
+        builder.kill().unwrap();
+        ends(|| !alive("/slow-1072.5"));
+        builder.wait().unwrap();
+    }
+}
+
 #[test]
 fn nothing_is_left_of_a_step() {
     let lab = full();
