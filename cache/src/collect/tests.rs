@@ -402,3 +402,24 @@ fn two_at_once_do_not_collect() {
     rustix::fs::flock(&gate, rustix::fs::FlockOperation::LockExclusive).unwrap();
     assert!(matches!(lab.store().collect(&lab.known, &NOW), Err(crate::Error::Collecting)));
 }
+
+#[test]
+fn the_table_of_a_pack_stays_as_long_as_the_pack() {
+    let lab = Lab::new();
+    let store = lab.store();
+    let (_, layer) = step(&store, "kept");
+    let blob = |text: &str| store.blobs().put(text.as_bytes()).unwrap();
+    let (pack, table, other) = (blob("pack"), blob("table"), blob("other table"));
+    let packed = crate::LayerBlob { media_type: "m".into(), diff_id: Digest::of(b"tar"), digest: pack, size: 4 };
+    store.set_layer_blob(&layer, &packed).unwrap();
+    let of = |digest, size| crate::tier::TierBlob { digest, size };
+    store.set_pack_table(&pack, &of(table, 5)).unwrap();
+    store.set_pack_table(&Digest::of(b"a pack that was sent"), &of(other, 11)).unwrap();
+    drop(store);
+    lab.collect(&NOW);
+    let store = lab.store();
+    assert_eq!(store.pack_table(&pack).unwrap(), Some(of(table, 5)));
+    assert_eq!(store.pack_table(&Digest::of(b"a pack that was sent")).unwrap(), None);
+    let here = |digest: &Digest| store.blobs().path(digest).exists();
+    assert!(here(&pack) && here(&table) && !here(&other));
+}

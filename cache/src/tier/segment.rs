@@ -123,7 +123,7 @@ pub struct Files {
 /// Where contents are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// A pack, see [`table`](super::table).
+    /// A pack, see [`table`].
     pub pack: Blob,
     /// Its table.
     pub table: Blob,

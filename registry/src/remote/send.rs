@@ -93,10 +93,13 @@ impl Remote {
     ) -> std::result::Result<Option<Sent>, Trouble> {
         let tier = &place.used.tier;
         let is_here = self.store().has_layer(layer)?;
+        let there = self.store().place_in(tier.name(), layer)?;
+        // Of what has a blob there it is told again as that.
+        let has_blob = there.as_ref().is_some_and(|there| there.files.is_some());
         // What it has, and is only to be told again of, need not come here first.
         if !is_here
-            && let Some(there) = self.store().place_in(tier.name(), layer)?
-            && let LayerPlace { index: Some(index), files, contents, complete, .. } = &there
+            && let Some(there) = &there
+            && let LayerPlace { index: Some(index), files, contents, complete, .. } = there
             && there.can_be_had()
         {
             let record =
@@ -112,6 +115,7 @@ impl Remote {
             return Ok(None);
         }
         if is_here
+            && !has_blob
             && let Some(plan) = self.plan_for(place, layer, known).await?
             && let Some(sent) = self.send_rest(place, layer, plan).await?
         {

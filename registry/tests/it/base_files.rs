@@ -109,3 +109,22 @@ async fn a_cache_of_the_image_alone_gets_nothing_of_bases_but_what_they_hold() {
     let sent = remote.publish(&told).await.unwrap()[0].bytes;
     assert!(sent < 20_000, "{sent}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_of_which_something_is_read_that_no_pack_has_comes_whole_and_the_others_do_not() {
+    let (here, place) = (home(), tempfile::tempdir().unwrap());
+    let bases = base(&here);
+    let tier = odd(place.path());
+    publish(&here, &tier, &build(&here, bases, "one", &["1"])).await;
+    let there = home();
+    let (remote, _) = remote(&there, vec![Arc::new(tier)]);
+    remote.sync().await.unwrap();
+    let reads = [(bases[0], path("bin/1")), (bases[1], path("bin/7"))];
+    let files = remote.on_demand(&bases, &reads).await.unwrap().unwrap();
+    assert!(read(&files, bases[0], "bin/1").await.unwrap() == noise(1, SIZE));
+    assert_eq!(files.lost(), [], "nobody was refused anything yet");
+    // There is no registry to have it from.
+    assert!(read(&files, bases[1], "bin/7").await.is_err());
+    assert_eq!(files.lost(), [bases[1]]);
+    assert!(read(&files, bases[0], "bin/1").await.unwrap() == noise(1, SIZE));
+}

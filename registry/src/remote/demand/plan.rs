@@ -1,6 +1,6 @@
 //! What a step is likely to open, and whether to fetch that or whole layers.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
 
 use futures::StreamExt;
@@ -134,7 +134,7 @@ impl Shared {
         for (layer, contents) in wanted {
             open.extend(contents.iter().map(|(hash, size)| (*layer, *hash, *size)));
         }
-        let mut found: HashMap<usize, Vec<Content>> = HashMap::new();
+        let mut found: HashMap<usize, Vec<(LayerId, Content)>> = HashMap::new();
         let mut tiers: Vec<&str> = self.packs.iter().map(|place| place.tier.as_str()).collect();
         tiers.dedup();
         let mut asked = HashSet::new();
@@ -156,26 +156,26 @@ impl Shared {
                     if let PackState::Read(table) = &state.packs[pack]
                         && let Some(content) = table.find(hash, *size)
                     {
-                        found.entry(pack).or_default().push(content);
+                        found.entry(pack).or_default().push((*layer, content));
                         return false;
                     }
                 }
                 true
             });
         }
+        let whole: BTreeSet<LayerId> = open.into_iter().map(|(layer, _, _)| layer).collect();
         let state = self.state();
         let mut planned: Vec<(Arc<Table>, Vec<Unit>)> = Vec::new();
-        let mut found: Vec<(usize, Vec<Content>)> = found.into_iter().collect();
+        let mut found: Vec<(usize, Vec<(LayerId, Content)>)> = found.into_iter().collect();
         found.sort_by_key(|(pack, _)| *pack);
         for (pack, contents) in found {
+            // What comes with its layer need not come twice.
+            let contents = contents.into_iter().filter(|(layer, _)| !whole.contains(layer)).map(|(_, content)| content);
             if let PackState::Read(table) = &state.packs[pack] {
-                planned.push((table.clone(), units(pack, table, contents)));
+                planned.push((table.clone(), units(pack, table, contents.collect())));
             }
         }
-        let mut whole: Vec<LayerId> = open.into_iter().map(|(layer, _, _)| layer).collect();
-        whole.sort();
-        whole.dedup();
-        (planned, whole)
+        (planned, whole.into_iter().collect())
     }
 
     /// What is about to come.

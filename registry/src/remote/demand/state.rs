@@ -1,6 +1,6 @@
 //! What is here, what is on its way, and what comes next for somebody who waits.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use shiplap_cache::tier::table::Table;
@@ -37,6 +37,7 @@ pub(super) struct State {
     /// Contents that are in the folder.
     pub kept: HashSet<ContentHash>,
     whole: HashMap<LayerId, Whole>,
+    refused: BTreeSet<LayerId>,
     /// What the step read the last time and nobody began to fetch.
     queue: VecDeque<Unit>,
     running: Vec<Unit>,
@@ -68,11 +69,9 @@ impl State {
         self.queue.extend(units);
     }
 
+    /// The layers that somebody was refused a file of.
     pub fn lost(&self) -> Vec<LayerId> {
-        let mut lost: Vec<LayerId> =
-            self.whole.iter().filter(|(_, whole)| **whole == Whole::Lost).map(|(layer, _)| *layer).collect();
-        lost.sort();
-        lost
+        self.refused.iter().copied().collect()
     }
 
     /// Nothing is begun any more that nobody asks for.
@@ -110,11 +109,11 @@ impl State {
         if self.kept.contains(hash) {
             return Next::Kept;
         }
-        match self.whole.get(layer) {
+        let whole = self.whole.get(layer).copied();
+        match whole {
             Some(Whole::Here) => return Next::Whole,
-            Some(Whole::Lost) => return Next::Lost,
             Some(Whole::Coming) => return Next::Wait,
-            None => {}
+            Some(Whole::Lost) | None => {}
         }
         let packs = shared.layers.get(layer).map_or(&[][..], |missing| &missing.packs);
         for &pack in packs {
@@ -144,6 +143,10 @@ impl State {
             };
             self.running.push(unit.clone());
             return Next::Start(Work::Unit(unit));
+        }
+        if whole == Some(Whole::Lost) {
+            self.refused.insert(*layer);
+            return Next::Lost;
         }
         self.whole.insert(*layer, Whole::Coming);
         Next::Start(Work::Whole(*layer))
