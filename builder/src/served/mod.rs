@@ -1,14 +1,14 @@
 //! A tree of layers as a file system whose files come one by one, as somebody reads them.
 //!
-//! Names, kinds, owners and times are in the layers' indices, which are small and here. What a file holds is asked of [`Contents`] when the
-//! kernel first wants to read it, and not before: whatever a program does, nothing of a file that is not here can reach it unasked.
+//! Names, kinds, owners and times are in the layers' indices, which are small and here. What a file holds is asked of [`Contents`] when
+//! somebody opens it, and not before: whatever a program does, nothing of a file that is not here can reach it unasked.
 //! The kernel's side is FUSE (Linux `Documentation/filesystems/fuse.rst`). The supervisor of a step mounts the file system in its own
 //! mount namespace ([`crate::sandbox`]) and sends the device here; overlayfs takes it as its lowest layer. A tree never changes, so
 //! the kernel keeps all that it was told, names that are not there among it.
 //!
 //! ```text
 //! tree.rs     the calls of the kernel, answered from indices         inodes.rs   numbers of files, and their attributes
-//! reader.rs   reads, answered when the file is here                  recent.rs   what was used last
+//! reader.rs   files, given when they are here                        recent.rs   what was used last
 //! ```
 
 mod inodes;

@@ -1,7 +1,7 @@
-//! Reads: answered at once from a file that is open, else when it is here.
+//! Opening and reading files: answered at once where a file is open, else when it is here.
 //!
-//! A file may take its time over the network. So a read that wants a new one goes to a thread of its own kind, and those that answer look-ups go on.
-//! Reads of one file wait together. Whoever no longer wants them answered says [`Reader::stop`], and nobody waits any more, whatever the network does.
+//! A file may take its time over the network. So a question that wants a new one goes to a thread of its own kind, and those that answer look-ups go on.
+//! Those of one file wait together. Whoever no longer wants them answered says [`Reader::stop`], and nobody waits any more, whatever the network does.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fuser::{Errno, ReplyData};
+use fuser::{Errno, FileHandle, FopenFlags, ReplyData, ReplyOpen};
 use shiplap_cache::{Contents, LayerId, TreePath};
 
 use super::recent::Recent;
@@ -30,15 +30,25 @@ pub(super) struct Place {
     pub(super) size: u64,
 }
 
-/// What is to be read of a file, and who wants to know.
+/// What the kernel asks of a file.
 #[derive(Debug)]
-struct Read {
-    offset: u64,
-    size: u32,
-    reply: ReplyData,
+pub(super) enum Question {
+    /// To open it, which waits until it is here.
+    Open(ReplyOpen),
+    /// So many bytes from there on.
+    Read { offset: u64, size: u32, reply: ReplyData },
 }
 
-/// Answers reads.
+impl Question {
+    fn refuse(self) {
+        match self {
+            Self::Open(reply) => reply.error(Errno::EIO),
+            Self::Read { reply, .. } => reply.error(Errno::EIO),
+        }
+    }
+}
+
+/// Answers what is asked of regular files.
 pub(super) struct Reader {
     contents: Arc<dyn Contents>,
     open: Recent<File>,
@@ -49,7 +59,7 @@ pub(super) struct Reader {
 #[derive(Debug, Default)]
 struct State {
     /// The files that somebody waits for.
-    waiting: HashMap<u64, Vec<Read>>,
+    waiting: HashMap<u64, Vec<Question>>,
     /// Where these are given to a thread; none when no more are.
     work: Option<Sender<Place>>,
     failure: Option<(TreePath, Arc<io::Error>)>,
@@ -80,17 +90,16 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Answers a read, now or later.
-    pub(super) fn read(&self, place: Place, offset: u64, size: u32, reply: ReplyData) {
-        let read = Read { offset, size, reply };
+    /// Answers a question, now or later.
+    pub(super) fn ask(&self, place: Place, question: Question) {
         if let Some(file) = self.open.get(place.number) {
-            return self.answer(&place, &file, read);
+            return self.answer(&place, &file, question);
         }
         let mut state = self.state();
-        let Some(work) = &state.work else { return read.reply.error(Errno::EIO) };
+        let Some(work) = &state.work else { return question.refuse() };
         let work = work.clone();
         let waiting = state.waiting.entry(place.number).or_default();
-        waiting.push(read);
+        waiting.push(question);
         if waiting.len() == 1 {
             // Nobody takes it when there are no threads, and then there was `stop`.
             let _ = work.send(place);
@@ -103,7 +112,7 @@ impl Reader {
         state.work = None;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        waiting.into_values().flatten().for_each(|read| read.reply.error(Errno::EIO));
+        waiting.into_values().flatten().for_each(Question::refuse);
     }
 
     pub(super) fn failure(&self) -> Option<(TreePath, Arc<io::Error>)> {
@@ -122,20 +131,24 @@ impl Reader {
                 Ok(file) => {
                     let file = self.open.put(place.number, file);
                     let waiting = self.state().waiting.remove(&place.number).unwrap_or_default();
-                    waiting.into_iter().for_each(|read| self.answer(&place, &file, read));
+                    waiting.into_iter().for_each(|question| self.answer(&place, &file, question));
                 }
                 Err(error) => self.fail(&place, error),
             }
         }
     }
 
-    fn answer(&self, place: &Place, file: &File, read: Read) {
-        let wanted = u64::from(read.size).min(place.size.saturating_sub(read.offset));
+    fn answer(&self, place: &Place, file: &File, question: Question) {
+        let (offset, size, reply) = match question {
+            Question::Open(reply) => return reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE),
+            Question::Read { offset, size, reply } => (offset, size, reply),
+        };
+        let wanted = u64::from(size).min(place.size.saturating_sub(offset));
         let mut bytes = vec![0; usize::try_from(wanted).unwrap_or_default()];
-        match file.read_exact_at(&mut bytes, read.offset) {
-            Ok(()) => read.reply.data(&bytes),
+        match file.read_exact_at(&mut bytes, offset) {
+            Ok(()) => reply.data(&bytes),
             Err(error) => {
-                read.reply.error(Errno::EIO);
+                reply.error(Errno::EIO);
                 self.fail(place, error);
             }
         }

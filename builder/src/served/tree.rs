@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use fuser::{
     Errno, FileAttr, FileHandle, Filesystem, Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags,
-    ReplyAttr, ReplyData, ReplyDirectoryPlus, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
+    ReplyAttr, ReplyData, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
 use shiplap_cache::{Found, Kind, Tree};
 
 use super::inodes::{BLOCK, Inodes, nothing};
-use super::reader::{Place, Reader};
+use super::reader::{Place, Question, Reader};
 use super::recent::Recent;
 
 /// How long the kernel may believe what it was told: for good.
@@ -56,6 +56,14 @@ impl TreeFs {
         }
         let path = self.inodes.path(folder)?;
         Some(self.listings.put(folder, self.inodes.tree().list(&path).into_iter().collect()))
+    }
+
+    fn ask(&self, number: INodeNo, question: Question) {
+        match self.inodes.file(number.0) {
+            Some((layer, path, size)) => self.reader.ask(Place { number: number.0, layer, path, size }, question),
+            // The kernel asks this of regular files alone. Dropped, a question is answered with an error.
+            None => drop(question),
+        }
     }
 
     fn xattrs(&self, number: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -101,13 +109,14 @@ impl Filesystem for TreeFs {
         }
     }
 
-    /// Files have no state while they are open. The kernel hears that once, then opens without asking and keeps what it read
-    /// (`fuse_file_open`, `no_open`).
-    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        reply.error(Errno::ENOSYS);
+    /// A file is here before it is open. Were it fetched when it is read, sendfile(2) would hold the pipe that it writes to for as long as that takes, and of a
+    /// builder that is killed meanwhile the kernel could close neither that pipe nor our device.
+    fn open(&self, _: &Request, number: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.ask(number, Question::Open(reply));
     }
 
-    /// As [`Self::open`].
+    /// Directories have no state while they are open. The kernel hears that once, then opens them without asking and keeps their listings
+    /// (`fuse_file_open`, `no_opendir`).
     fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         reply.error(Errno::ENOSYS);
     }
@@ -123,12 +132,20 @@ impl Filesystem for TreeFs {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.inodes.file(number.0) {
-            Some((layer, path, length)) => {
-                self.reader.read(Place { number: number.0, layer, path, size: length }, offset, size, reply);
-            }
-            None => reply.error(Errno::EINVAL),
-        }
+        self.ask(number, Question::Read { offset, size, reply });
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
     }
 
     fn readdirplus(&self, _: &Request, number: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
