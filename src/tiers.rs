@@ -360,7 +360,7 @@ mod tests {
             ("type=local,src=x", "dest="),
             ("type=registry,ref=a/b,mode=most", "mode=max"),
             ("type=local,dest=x,colour=red", "no `colour`"),
-            ("type=local,dest=x,mounts=many", "`many` is no size"),
+            ("type=local,dest=x,mounts=many", "expected mounts=SIZE"),
             ("type=tape", "type=registry|local"),
         ] {
             let error = parse("--cache-to", text).unwrap_err().to_string();

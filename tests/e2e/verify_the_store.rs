@@ -105,6 +105,6 @@ fn a_release_that_is_made_again_brings_back_what_its_registry_lost() {
     damage(&server, &lost);
     server.run(["verify"]).ends_with(1).says(&format!("lacks {lost}"));
     let again = site.home.json(&["release", "campus", "1.0.0"]);
-    assert_eq!((&again["created"], &again["tag"]), (&json!(false), &release["tag"]), "{again}");
+    assert_eq!((&again["made"], &again["tag"]), (&json!(false), &release["tag"]), "{again}");
     server.run(["verify"]).ok();
 }
