@@ -107,6 +107,8 @@ pub struct Remote {
     /// Packs that are being fetched whole.
     packs: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     moved: Counters,
+    /// Contents of single files that came.
+    kept: Mutex<Option<Arc<demand::Kept>>>,
 }
 
 /// A base image whose layers are not here.
@@ -165,6 +167,7 @@ impl Remote {
             tables: Mutex::default(),
             packs: Mutex::default(),
             moved: Counters::default(),
+            kept: Mutex::default(),
         }
     }
 
@@ -174,6 +177,15 @@ impl Remote {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (parts, files, mounts) = (get(parts), get(files), get(mounts));
         Moved { read: get(read), layers: get(layers), fetched: get(fetched), parts, files, mounts, sent: get(sent) }
+    }
+
+    /// Where contents of single files are kept.
+    fn kept(&self) -> crate::Result<Arc<demand::Kept>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = &*kept {
+            return Ok(kept.clone());
+        }
+        Ok(kept.insert(Arc::new(demand::Kept::new(self.store())?)).clone())
     }
 
     fn store(&self) -> &Arc<Store> {

@@ -113,6 +113,29 @@ async fn what_was_read_the_last_time_comes_before_anybody_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_one_step_read_comes_once_for_all_steps_of_a_build() {
+    let (site, place) = (site(), tempfile::tempdir().unwrap());
+    let tier = odd(place.path());
+    site.publish(&tier).await;
+    let there = home();
+    let (remote, _) = remote(&there, vec![Arc::new(tier.clone())]);
+    remote.sync().await.unwrap();
+    let names: Vec<String> = (10..30).map(file).collect();
+    let reads = site.reads(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let layers = [site.layer];
+    // Two at once, and one after them.
+    let (one, other) = tokio::join!(remote.on_demand(&layers, &reads), remote.on_demand(&layers, &reads));
+    for files in [one.unwrap().unwrap(), other.unwrap().unwrap()] {
+        for name in &names {
+            assert!(read(&files, site.layer, name).await.unwrap() == contents(name));
+        }
+    }
+    let files = remote.on_demand(&layers, &reads).await.unwrap().unwrap();
+    assert!(read(&files, site.layer, &file(20)).await.unwrap() == contents(&file(20)));
+    assert_eq!(tier.count("range"), 1, "{:?}", tier.asked());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_nearly_everything_is_read_the_whole_is_cheaper_and_when_all_is_here_nothing_comes() {
     let (site, place) = (site(), tempfile::tempdir().unwrap());
     let tier = odd(place.path());
@@ -293,6 +316,9 @@ async fn the_folder_of_what_came_goes_with_it_also_while_something_is_on_its_way
     read(&files, site.layer, &file(20)).await.unwrap();
     assert!(folders() > before);
     drop(files);
+    // What came is kept for the next step of the build.
+    assert!(folders() > before);
+    drop(remote);
     while folders() > before {
         tokio::task::yield_now().await;
     }

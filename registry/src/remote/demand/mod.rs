@@ -11,6 +11,7 @@
 //! Nobody believes a pack: contents are kept under the hash that was computed of them, and a file is given when the hash in its layer's index is there. A pack that has
 //! something else, or a tier that does not answer, is left alone; when none is left, the layer is fetched whole.
 
+mod kept;
 mod plan;
 mod sort;
 mod state;
@@ -33,10 +34,11 @@ use super::Remote;
 use state::{Next, State};
 use work::Work;
 
+pub(super) use kept::Kept;
 pub(super) use sort::{keep_empty, place};
 pub(super) use unit::{Unit, bytes, units};
 
-/// Layers whose files come as somebody opens them. What has come is kept as long as this is.
+/// Layers whose files come as somebody opens them. What has come is kept for the next, as long as the tiers are in use.
 pub struct OnDemand {
     shared: Arc<Shared>,
 }
@@ -55,7 +57,7 @@ struct Shared {
     /// The layers that were not here.
     layers: HashMap<LayerId, Missing>,
     packs: Vec<Place>,
-    folder: Arc<tempfile::TempDir>,
+    kept: Arc<Kept>,
     state: Mutex<State>,
     changed: Condvar,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -98,7 +100,7 @@ impl Shared {
         loop {
             let next = state.next(self, layer, hash, size);
             state = match next {
-                Next::Kept => return Ok(place(self.folder.path(), hash)),
+                Next::Kept => return Ok(place(self.kept.path(), hash)),
                 Next::Whole => return Ok(self.in_layer(layer, path)),
                 Next::Lost => return Err(io::Error::other(format!("layer {} cannot be had any more", layer.short()))),
                 Next::Wait => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -123,7 +125,7 @@ impl Contents for OnDemand {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         };
         let at = shared.wait(layer, path, &hash, size)?;
-        if size > 0 && at.starts_with(shared.folder.path()) {
+        if size > 0 && at.starts_with(shared.kept.path()) {
             shared.remote.moved.files.fetch_add(1, Ordering::Relaxed);
         }
         File::open(at)

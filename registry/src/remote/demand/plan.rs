@@ -12,7 +12,7 @@ use super::super::{PARALLEL, Remote};
 use super::state::{PackState, State, Whole};
 use super::unit::{Unit, bytes, units};
 use super::work::Work;
-use super::{Missing, OnDemand, Place, Shared, sort};
+use super::{Missing, OnDemand, Place, Shared};
 use crate::Result;
 
 /// Of more than so many bytes in a hundred, all of them are cheaper: they come in one piece, and need not be waited for file by file.
@@ -98,28 +98,27 @@ impl Remote {
             }
             layers.insert(*layer, Missing { index: self.store().index(layer)?, packs: own });
         }
+        let kept = self.kept()?;
         let mut wanted = Wanted::new();
         let mut seen = HashSet::new();
         for (layer, path) in reads {
             let Some(Missing { index, .. }) = layers.get(layer) else { continue };
             let entry = index.find(path.as_bytes()).map(|at| index.entry(at).kind);
             if let Some(Kind::File { size, hash, .. }) = entry
-                && size > 0
+                && !kept.has(&hash)
                 && seen.insert((*layer, hash))
             {
                 wanted.entry(*layer).or_default().push((hash, size));
             }
         }
-        let folder = self.store().temporary()?;
-        let empty = sort::keep_empty(folder.path())?;
         let unread = vec![PackState::Unread; packs.len()];
         let shared = Shared {
             remote: self.clone(),
             runtime: Handle::current(),
             layers,
             packs,
-            folder: Arc::new(folder),
-            state: Mutex::new(State::new(unread, HashSet::from([empty]))),
+            kept,
+            state: Mutex::new(State::new(unread)),
             changed: Condvar::new(),
             tasks: Mutex::default(),
         };

@@ -34,8 +34,6 @@ pub(super) enum Whole {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub packs: Vec<PackState>,
-    /// Contents that are in the folder.
-    pub kept: HashSet<ContentHash>,
     whole: HashMap<LayerId, Whole>,
     refused: BTreeSet<LayerId>,
     /// What the step read the last time and nobody began to fetch.
@@ -60,8 +58,8 @@ pub(super) enum Next {
 }
 
 impl State {
-    pub fn new(packs: Vec<PackState>, kept: HashSet<ContentHash>) -> Self {
-        Self { packs, kept, ..Self::default() }
+    pub fn new(packs: Vec<PackState>) -> Self {
+        Self { packs, ..Self::default() }
     }
 
     /// What is fetched before anybody asks for it.
@@ -106,7 +104,7 @@ impl State {
 
     /// What must happen for contents to be here.
     pub fn next(&mut self, shared: &Shared, layer: &LayerId, hash: &ContentHash, size: u64) -> Next {
-        if self.kept.contains(hash) {
+        if shared.kept.has(hash) {
             return Next::Kept;
         }
         let whole = self.whole.get(layer).copied();

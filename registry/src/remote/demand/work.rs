@@ -117,16 +117,18 @@ impl Shared {
         let super::Place { tier, pack } = &self.packs[unit.pack];
         let PackState::Read(table) = self.state().packs[unit.pack].clone() else { return false };
         let Some(place) = self.remote.place(tier) else { return false };
-        match self.remote.frames(place, pack, &table, unit, (&self.folder, false)).await {
-            Ok(came) => {
-                self.state().kept.extend(came);
-                true
-            }
-            Err(error) => {
-                self.remote.refused(place, pack, error);
-                false
+        let claim = self.kept.claim(pack.blob.digest, &table, &unit.frames).await;
+        for frames in claim.ranges.iter().cloned() {
+            let unit = Unit { pack: unit.pack, frames };
+            match self.remote.frames(place, pack, &table, &unit, (self.kept.folder(), false)).await {
+                Ok(came) => self.kept.add(came),
+                Err(error) => {
+                    self.remote.refused(place, pack, error);
+                    return false;
+                }
             }
         }
+        true
     }
 }
 
