@@ -12,20 +12,21 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 pub struct Cancel {
     // Level triggered: once written it stays readable, so any number of waiting steps see it.
     event: Arc<OwnedFd>,
-    /// The switch that throws this one, too.
-    above: Option<Arc<OwnedFd>>,
+    /// The switches that throw this one, too.
+    above: Vec<Arc<OwnedFd>>,
 }
 
 impl Cancel {
     /// A switch that is not thrown yet.
     pub fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { event: Arc::new(event), above: None })
+        Ok(Self { event: Arc::new(event), above: Vec::new() })
     }
 
     /// A switch for a part of what this one ends: it is thrown with this one, and alone.
     pub fn below(&self) -> io::Result<Self> {
-        Ok(Self { above: Some(self.event.clone()), ..Self::new()? })
+        let above = self.above.iter().chain([&self.event]).cloned().collect();
+        Ok(Self { above, ..Self::new()? })
     }
 
     /// Throws the switch.
@@ -73,7 +74,9 @@ mod tests {
         let (one, other) = (whole.below().unwrap(), whole.below().unwrap());
         one.cancel();
         assert!(one.is_cancelled() && !other.is_cancelled() && !whole.is_cancelled());
+        let part = other.below().unwrap();
+        assert!(!part.is_cancelled());
         whole.cancel();
-        assert!(other.is_cancelled());
+        assert!(other.is_cancelled() && part.is_cancelled());
     }
 }
