@@ -62,7 +62,7 @@ pub(crate) fn decompress<'a>(reader: impl Read + Send + 'a) -> io::Result<(Box<d
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn compress(bytes: &[u8], compression: Compression) -> Vec<u8> {
@@ -80,7 +80,8 @@ mod tests {
         }
     }
 
-    fn text(length: usize) -> Vec<u8> {
+    /// Bytes that pack well and are the same each time.
+    pub(crate) fn text(length: usize) -> Vec<u8> {
         let mut state = 1_u64;
         std::iter::repeat_with(|| {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

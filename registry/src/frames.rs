@@ -207,16 +207,7 @@ mod tests {
     use std::io::Read;
 
     use super::*;
-
-    fn noise(length: usize) -> Vec<u8> {
-        let mut state = 1_u64;
-        std::iter::repeat_with(|| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            b"shiplap builds images\n"[(state >> 60) as usize]
-        })
-        .take(length)
-        .collect()
-    }
+    use crate::compress::tests::text;
 
     /// Files of these sizes, each behind a head of 512 bytes.
     fn framed(sizes: &[usize], workers: u32, piece: usize) -> (Vec<u8>, Vec<u8>, Table) {
@@ -224,7 +215,7 @@ mod tests {
         let mut all = Vec::new();
         for (number, size) in sizes.iter().enumerate() {
             writer.entry().unwrap();
-            let contents = &noise(size + number)[number..];
+            let contents = &text(size + number)[number..];
             let head = [number as u8; 512];
             head.chunks(piece).for_each(|bytes| writer.write_all(bytes).unwrap());
             writer.contents(&ContentHash::of(contents), *size as u64);
@@ -256,7 +247,7 @@ mod tests {
         let (packed, all, table) = framed(&SIZES, 2, 70_001);
         assert_eq!(table.size(), packed.len() as u64);
         for (number, size) in SIZES.into_iter().enumerate().filter(|(_, size)| *size > 0) {
-            let contents = &noise(size + number)[number..];
+            let contents = &text(size + number)[number..];
             let found = table.find(&ContentHash::of(contents), size as u64).unwrap();
             let frames = table.frames_of(&found);
             let mut plain = Vec::new();
@@ -287,8 +278,8 @@ mod tests {
 
     #[test]
     fn a_frame_that_is_damaged_or_of_another_length_is_refused() {
-        let packed = zstd::bulk::compress(&noise(1000), LEVEL).unwrap();
-        assert_eq!(unpack(&packed, 1000).unwrap(), noise(1000));
+        let packed = zstd::bulk::compress(&text(1000), LEVEL).unwrap();
+        assert_eq!(unpack(&packed, 1000).unwrap(), text(1000));
         for length in [999, 1001, 0] {
             assert!(unpack(&packed, length).is_err(), "{length}");
         }
@@ -308,7 +299,7 @@ mod tests {
             }
         }
         let mut writer = FrameWriter::new(Full, 2);
-        let failed = writer.write_all(&noise(40 << 20)).unwrap_err();
+        let failed = writer.write_all(&text(40 << 20)).unwrap_err();
         assert_eq!(failed.kind(), io::ErrorKind::StorageFull);
     }
 }

@@ -106,7 +106,9 @@ pub(in crate::remote) struct Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut state = self.kept.state();
-        state.coming.retain(|frame| !self.each.contains(frame));
+        for frame in &self.each {
+            state.coming.remove(frame);
+        }
         drop(state);
         self.kept.changed.notify_waiters();
     }
