@@ -207,9 +207,12 @@ async fn start(
     let (task, stack, tell) = (run.clone(), stack.clone(), made.clone());
     let done = async move {
         let builder = task.builder.clone();
-        let Ok(_turn) = builder.together.ahead().acquire().await else { return };
+        let turn = tokio::select! {
+            turn = builder.together.ahead().acquire() => turn.ok(),
+            () = cancelled(&manner.cancel) => None,
+        };
         // Should it fail, it fails again when its turn comes, and then it is told.
-        if manner.cancel.is_cancelled() {
+        if turn.is_none() || manner.cancel.is_cancelled() {
             return;
         }
         let Some(reach) = ready(&task, id, &keyed, &work, &stack, &manner.cancel).await else { return };
@@ -234,14 +237,15 @@ async fn ready(
     stack: &Stack,
     cancel: &Cancel,
 ) -> Option<Reach> {
-    let cancelled = async {
-        while !cancel.is_cancelled() {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
     tokio::select! {
         ready = run.ready(id, keyed, work, stack) => ready.ok(),
-        () = cancelled => None,
+        () = cancelled(cancel) => None,
+    }
+}
+
+async fn cancelled(cancel: &Cancel) {
+    while !cancel.is_cancelled() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
 
@@ -291,12 +295,18 @@ pub(super) async fn arrive(
         store.set_name(GUESSES, name, if right { RIGHT } else { WRONG })?;
     }
     let Some(running) = guess.run else { return Ok(None) };
-    let other = found.is_some() && running.made.get() != found;
-    if other || !right {
+    let made_it = || found.is_none() || running.made.get() == found;
+    if !right || !made_it() {
         running.cancel.cancel();
+    }
+    if !right {
         return Ok(None);
     }
     running.done.await;
+    // A result is found from when it is recorded, and its run may have had to end before it said that it is its own.
+    if !made_it() {
+        return Ok(None);
+    }
     let Some(found) = store.lookup(&keyed.key, stack)? else { return Ok(None) };
     if let Some(why) = &running.why {
         run.watch.event(Event::Explained { step: id, why });

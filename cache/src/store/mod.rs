@@ -25,9 +25,9 @@ mod tiers;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
 pub(crate) use doomed::{BLOB, LAYER, restore_layer};
 pub use layers::{LayerBlob, PendingLayer};
@@ -286,6 +286,20 @@ fn connect(home: &Path) -> Result<Connection> {
     Ok(db)
 }
 
+/// Of several who change the mode of a new database at once, all but one are refused, without the wait that other locks have: a handler for
+/// busy databases is not called where two who read would both write (<https://www.sqlite.org/c3ref/busy_handler.html>).
+fn write_ahead(db: &Connection) -> rusqlite::Result<()> {
+    let begin = Instant::now();
+    loop {
+        match db.pragma_update(None, "journal_mode", "WAL") {
+            Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && begin.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
+}
+
 fn open_database(home: &Path, overlay: Overlay) -> Result<Connection> {
     let fail = |e| database_error(home, e);
     let mut db = connect(home)?;
@@ -294,7 +308,7 @@ fn open_database(home: &Path, overlay: Overlay) -> Result<Connection> {
     if found < VERSION {
         if found == 0 {
             // A power cut may lose the newest entries of this file, never its consistency; they are a cache.
-            db.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
+            write_ahead(&db).map_err(fail)?;
         }
         let new = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
         // Another process may have been first.
