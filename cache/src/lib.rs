@@ -36,7 +36,7 @@ mod watcher;
 
 pub use blobs::{BlobReader, BlobStore, BlobWriter};
 pub use capture::{Overlay, capture};
-pub use contents::Contents;
+pub use contents::{Contents, Piece};
 pub use digest::{ContentHash, Digest, ImageId, InputKey, LayerId, ParseDigestError, PathSetId, StepKey, TreeId};
 pub use error::{Error, Result};
 pub use index::{Entry, IndexBuilder, Kind, LayerIndex};

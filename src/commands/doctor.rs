@@ -4,9 +4,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use serde::Serialize;
+use shiplap_builder::build;
+use shiplap_builder::sandbox::{self, Sandbox};
+use shiplap_cache::Store;
 
 use crate::cli::Global;
-use crate::failure::Result;
 use crate::{app, output};
 
 /// Say what this machine lacks for building images
@@ -22,7 +24,7 @@ struct Check {
     hint: Option<&'static str>,
 }
 
-pub fn run(global: &Global, _: &Args) -> Result<ExitCode> {
+pub fn run(global: &Global, _: &Args) -> crate::failure::Result<ExitCode> {
     let home = app::home(global)?;
     let mut checks = vec![
         kernel(),
@@ -35,7 +37,9 @@ pub fn run(global: &Global, _: &Args) -> Result<ExitCode> {
         checks.push(subids());
     }
     checks.push(store(&home));
-    checks.push(fuse());
+    if checks.iter().all(|check| check.ok) {
+        checks.extend(try_out(&home));
+    }
     let able = checks.iter().all(|check| check.ok);
     if global.json {
         output::json(&serde_json::json!({"able": able, "checks": checks}))?;
@@ -91,13 +95,48 @@ fn namespaces() -> Check {
     Check { name: "user namespaces", ok, found: found.to_owned(), hint }
 }
 
+/// Starts a step as a build does. In a container all else may look well, and that be forbidden.
+fn try_out(home: &Path) -> Vec<Check> {
+    let step = |tried: Result<(), String>| Check {
+        name: "a step",
+        ok: tried.is_ok(),
+        found: tried.map_or_else(|why| format!("cannot be run: {why}"), |()| "can be run".to_owned()),
+        hint: Some("in a container: docs/ci.md says with which options it must be started; elsewhere: run as root"),
+    };
+    if let Err(why) = sandbox::enter_user_namespace() {
+        return vec![step(Err(why.to_string()))];
+    }
+    // Beside the store or where it will be: nothing of it is touched.
+    let existing = home.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+    let folder = tempfile::Builder::new().prefix(".shiplap-doctor-").tempdir_in(existing);
+    let store = match folder.as_ref().map(|folder| Store::open(folder.path())) {
+        Ok(Ok(store)) => store,
+        Ok(Err(why)) => return vec![step(Err(told(&why)))],
+        Err(why) => return vec![step(Err(format!("{}: {why}", existing.display())))],
+    };
+    let sandbox = Sandbox::this_program();
+    let ran = build::check_running(&sandbox, &store).map_err(|why| told(&why));
+    let able = ran.is_ok();
+    let mut checks = vec![step(ran)];
+    if able {
+        checks.push(fuse(build::check_serving(&sandbox, &store).map_err(|why| told(&why))));
+    }
+    checks
+}
+
 /// No build needs it.
-fn fuse() -> Check {
-    let found = match std::fs::File::options().read(true).write(true).open("/dev/fuse") {
-        Ok(_) => "there, so a step gets the files that only a cache has one by one".to_owned(),
-        Err(error) => format!("not for us ({error}), so a step gets the layers that only a cache has whole"),
+fn fuse(tried: Result<(), String>) -> Check {
+    let found = match tried {
+        Ok(()) => "works, so a step gets the files that only a cache has one by one".to_owned(),
+        Err(why) => format!("does not work ({why}), so a step gets the layers that only a cache has whole"),
     };
     Check { name: "/dev/fuse", ok: true, found, hint: None }
+}
+
+/// An error with its causes.
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }
 
 fn program(name: &'static str, hint: &'static str) -> Check {

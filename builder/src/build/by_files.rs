@@ -4,20 +4,16 @@
 //! can mount a served tree ([`crate::served`]).
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io;
-use std::sync::Arc;
 
-use shiplap_cache::{Asked, Contents, Entry, Kind, LayerId, PathSet, Stack, Store, Tree, TreePath};
+use shiplap_cache::{Asked, Entry, Kind, LayerId, PathSet, Stack, Store, Tree, TreePath};
 
+use super::able::check_serving;
 use super::error::StepError;
 use super::key::Keyed;
-use super::reach::{Reach, Serving};
+use super::reach::Reach;
 use super::run::Mounted;
 use super::sources::blocking;
 use super::{Builder, Run};
-use crate::sandbox::{Cancel, Lower, Network, RunSpec, Sandbox, SandboxError, Told};
-use crate::served::ServedTree;
 
 impl Builder {
     /// Whether steps may get files one by one, and can.
@@ -82,56 +78,4 @@ fn file_in(tree: &Tree, path: &TreePath, layers: &HashSet<LayerId>) -> Option<(L
     let layer = tree.layers()[found.layer].id();
     let entry = tree.entry(found);
     (layers.contains(&layer) && matches!(entry.kind, Kind::File { .. })).then_some((layer, entry))
-}
-
-/// Finds out whether steps can run on served trees here, by starting one on a tree with nothing in it.
-///
-/// # Errors
-/// There is no FUSE here, it is not for us, or overlayfs does not take it for a layer.
-pub fn check_serving(sandbox: &Sandbox, store: &Store) -> Result<(), StepError> {
-    let nothing = Arc::new(Tree::default());
-    let pending = store.begin_layer(&nothing)?;
-    let spec = RunSpec {
-        lower: vec![Lower::Served(0)],
-        served: 1,
-        upper: pending.upper(),
-        work: pending.work(),
-        // There is no program in there. To come as far as to look for it is enough.
-        argv: vec!["/none".to_owned()],
-        env: Vec::new(),
-        cwd: "/".to_owned(),
-        user: None,
-        mounts: Vec::new(),
-        network: Network::Host,
-        hostname: "check".to_owned(),
-        extra_hosts: Vec::new(),
-        shm_size: None,
-        ulimits: Vec::new(),
-        stdin: None,
-        trace: false,
-    };
-    let tree = ServedTree { tree: nothing, contents: Arc::new(Nothing) };
-    let cancel = Cancel::new().map_err(SandboxError::from)?;
-    let trees = [tree];
-    let mut serving = Serving::new(&trees, &cancel)?;
-    let exit = sandbox.run_traced(&spec, &mut |_, _| (), &cancel, &mut |told| {
-        if let Told::Serve { tree, device } = told {
-            serving.serve(tree, device);
-        }
-    });
-    serving.whole(exit).map(drop)
-}
-
-/// The contents of a tree without files.
-#[derive(Debug)]
-struct Nothing;
-
-impl Contents for Nothing {
-    fn open(&self, _: &LayerId, _: &TreePath) -> io::Result<File> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn lost(&self) -> Vec<LayerId> {
-        Vec::new()
-    }
 }

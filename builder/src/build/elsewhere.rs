@@ -146,7 +146,7 @@ impl Run {
         blocking(move || {
             for (layer, path) in &accounts {
                 match contents.open(layer, path) {
-                    Ok(file) => owner::keep(builder.store(), layer, path, file)?,
+                    Ok(piece) => owner::keep(builder.store(), layer, path, piece)?,
                     Err(_) => return Ok(false),
                 }
             }

@@ -14,6 +14,7 @@
 //!   ahead              steps that run before their turn, on a guess        ahead.rs
 //! ```
 
+mod able;
 mod add;
 mod agent;
 mod ahead;
@@ -64,7 +65,7 @@ use shiplap_cache::{ContentHash, Digest, ImageId, LayerId, StepResult, Store, Tr
 use shiplap_registry::remote::{Learnt, Remote};
 use shiplap_registry::{Client, Image, Images};
 
-pub use by_files::check_serving;
+pub use able::{check_running, check_serving};
 pub use check::Checked;
 pub use engine::EngineBases;
 pub use error::{BuildError, FetchError, StepError};

@@ -1,9 +1,8 @@
 //! Owners by name: looked up in the image's own `passwd` and `group`, which so become inputs of the step.
 
-use std::fs::File;
 use std::io::Read;
 
-use shiplap_cache::{Kind, LayerId, Store, Tree, TreePath};
+use shiplap_cache::{Kind, LayerId, Piece, Store, Tree, TreePath};
 
 use super::error::StepError;
 
@@ -50,9 +49,9 @@ pub(crate) fn accounts(tree: &Tree) -> Result<Vec<(LayerId, TreePath)>, StepErro
 }
 
 /// Keeps such a file of a layer that is not here. It is that layer's for ever.
-pub(crate) fn keep(store: &Store, layer: &LayerId, path: &TreePath, mut file: File) -> Result<(), StepError> {
+pub(crate) fn keep(store: &Store, layer: &LayerId, path: &TreePath, piece: Piece) -> Result<(), StepError> {
     let mut bytes = Vec::new();
-    let read = file.read_to_end(&mut bytes);
+    let read = piece.reader().read_to_end(&mut bytes);
     read.map_err(|e| StepError::Io { what: "read", path: path.as_path().to_owned(), source: e })?;
     Ok(store.set_name(ACCOUNTS, &name(layer, path), &String::from_utf8_lossy(&bytes))?)
 }

@@ -4,14 +4,12 @@
 //! Those of one file wait together. Whoever no longer wants them answered says [`Reader::stop`], and nobody waits any more, whatever the network does.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fuser::{Errno, FileHandle, FopenFlags, ReplyData, ReplyOpen};
-use shiplap_cache::{Contents, LayerId, TreePath};
+use shiplap_cache::{Contents, LayerId, Piece, TreePath};
 
 use super::recent::Recent;
 
@@ -51,7 +49,7 @@ impl Question {
 /// Answers what is asked of regular files.
 pub(super) struct Reader {
     contents: Arc<dyn Contents>,
-    open: Recent<File>,
+    open: Recent<Piece>,
     state: Mutex<State>,
     broken: Box<dyn Fn() + Send + Sync>,
 }
@@ -138,7 +136,7 @@ impl Reader {
         }
     }
 
-    fn answer(&self, place: &Place, file: &File, question: Question) {
+    fn answer(&self, place: &Place, file: &Piece, question: Question) {
         let (offset, size, reply) = match question {
             Question::Open(reply) => return reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE),
             Question::Read { offset, size, reply } => (offset, size, reply),

@@ -5,7 +5,6 @@
 //! namespace. Directories that follow are the layers, topmost first, of its served tree. A file in them whose name begins with `slow` never comes.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use shiplap_builder::sandbox::{
     CHILD_ARGUMENT, Cancel, RunSpec, Sandbox, Stream, Told, child_main, enter_user_namespace,
 };
 use shiplap_builder::served::ServedTree;
-use shiplap_cache::{Contents, LayerId, Overlay, Tree, TreePath, capture};
+use shiplap_cache::{Contents, LayerId, Overlay, Piece, Tree, TreePath, capture};
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
@@ -60,11 +59,11 @@ fn tree() -> ServedTree {
 struct Folders(HashMap<LayerId, PathBuf>);
 
 impl Contents for Folders {
-    fn open(&self, layer: &LayerId, path: &TreePath) -> io::Result<File> {
+    fn open(&self, layer: &LayerId, path: &TreePath) -> io::Result<Piece> {
         while path.name().starts_with(b"slow") {
             std::thread::park();
         }
-        File::open(path.below(&self.0[layer]))
+        Piece::open(&path.below(&self.0[layer]))
     }
 
     fn lost(&self) -> Vec<LayerId> {

@@ -1,15 +1,15 @@
 //! Putting a layer together whose contents are in packs: of other layers, and one of its own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::{StreamExt, TryStreamExt};
 use shiplap_cache::tier::table::{Content, Pack, Table};
 use shiplap_cache::tier::{TierError, TierResult};
-use shiplap_cache::{ContentHash, LayerId, LayerIndex, Store};
+use shiplap_cache::{LayerId, LayerIndex, Store};
 
-use super::demand::{self, Unit, units};
+use super::demand::{Heap, Unit, units};
 use super::{PARALLEL, Place, Remote, blocking, elsewhere};
 use crate::adopt::{self, Step};
 use crate::{Result, origin, tarball};
@@ -31,24 +31,22 @@ impl Remote {
         let work = work(&tables, &wanted).ok_or_else(|| {
             TierError::Missing(format!("some contents of layer {} in the packs that should have them", layer.short()))
         })?;
-        let folder = Arc::new(self.store().temporary()?);
-        demand::keep_empty(folder.path()).map_err(here)?;
-        let came: Vec<Vec<ContentHash>> = futures::stream::iter(work)
+        let heap = Arc::new(Heap::new(self.store()).map_err(here)?);
+        futures::stream::iter(work)
             .map(|(at, unit)| {
-                let (folder, (pack, table)) = (folder.clone(), tables[at].clone());
-                async move { self.frames(place, &pack, &table, &unit, (&folder, true)).await }
+                let (heap, (pack, table)) = (heap.clone(), tables[at].clone());
+                async move { self.frames(place, &pack, &table, &unit, (&heap, true)).await }
             })
             .buffer_unordered(PARALLEL)
-            .try_collect()
+            .try_collect::<()>()
             .await?;
-        let came: HashSet<ContentHash> = came.into_iter().flatten().collect();
         let digest = packs.first().map(|pack| pack.blob.digest).ok_or_else(missing)?;
         let corrupt = |why: String| TierError::Corrupt { digest, why };
-        if wanted.iter().any(|(_, hash, _)| !came.contains(hash)) {
+        if wanted.iter().any(|(_, hash, _)| !heap.has(hash)) {
             return Err(corrupt("contents with other hashes than its table says".to_owned()));
         }
         let (store, id) = (self.store().clone(), *layer);
-        match blocking(move || write(&store, &id, &index, folder.path())).await {
+        match blocking(move || write(&store, &id, &index, &heap)).await {
             Ok(Some(made)) if made == *layer => {}
             Ok(_) => return Err(corrupt("it becomes another layer".to_owned())),
             Err(
@@ -95,14 +93,14 @@ fn work(tables: &[(Pack, Arc<Table>)], wanted: &[elsewhere::Contents]) -> Option
 }
 
 /// Writes the tar that the layer would have come as, and unpacks it at the same time: what becomes of it is named and checked as everything that comes.
-fn write(store: &Store, layer: &LayerId, index: &LayerIndex, folder: &std::path::Path) -> Result<Option<LayerId>> {
+fn write(store: &Store, layer: &LayerId, index: &LayerIndex, heap: &Heap) -> Result<Option<LayerId>> {
     let label = format!("layer {}", layer.short());
-    let pipe = |source| crate::Error::Io { what: "open a pipe in", path: folder.to_owned(), source };
+    let pipe = |source| crate::Error::Io { what: "open a pipe for", path: store.home().to_owned(), source };
     let (tar, out) = std::io::pipe().map_err(pipe)?;
     let (written, unpacked) = std::thread::scope(|scope| {
         let writer = scope.spawn(move || {
             let out = std::io::BufWriter::with_capacity(1 << 16, out);
-            tarball::write_contents(out, index, |hash| demand::place(folder, hash))
+            tarball::write_contents(out, index, |hash| heap.piece(hash))
         });
         let unpacked = adopt::unpack_tar(store, tar, &label, None);
         (writer.join(), unpacked)

@@ -26,8 +26,8 @@ use super::publish::Trouble;
 use super::{PARALLEL, Place, Remote, blocking};
 use crate::Result;
 use held::DATA;
-use parts::Part;
 pub use parts::Parts;
+use parts::{COUNT, Part};
 
 /// A cache mount of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -43,7 +43,7 @@ pub struct UsedMount {
 impl UsedMount {
     /// The name of a part in tiers.
     fn key(&self, part: Part) -> ContentHash {
-        ContentHash::of(format!("{}\npart {part}", self.label).as_bytes())
+        ContentHash::of(format!("{}\npart {part} of {COUNT}", self.label).as_bytes())
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use shiplap_cache::{ContentHash, Entry, Kind as Layered, LayerId, LayerIndex, Store, Tree, TreePath};
+use shiplap_cache::{ContentHash, Entry, Kind as Layered, LayerId, LayerIndex, Piece, Store, Tree, TreePath};
 
 use super::{Head, Kind, Writer};
 use crate::error::At;
@@ -41,44 +41,44 @@ pub(crate) fn write_marked<W: Write>(
     clamp: Option<i64>,
     mark: impl FnMut(&mut W, Mark<'_>) -> io::Result<()>,
 ) -> Result<()> {
-    write_from(out, index, clamp, mark, |path, _| path.below(dir))
+    let open = |at: &Path, entry: &Entry, _: &_, size| Checked::open(at, index.id(), entry, size);
+    write_from(out, dir, index, clamp, mark, open)
 }
 
-/// As [`write_layer`], of files that are wherever `place` says by their hashes.
+/// As [`write_layer`], of files whose contents `piece` gives.
 pub(crate) fn write_contents(
     out: impl Write,
     index: &LayerIndex,
-    place: impl Fn(&ContentHash) -> PathBuf,
+    piece: impl Fn(&ContentHash) -> Option<Piece>,
 ) -> Result<()> {
-    write_from(out, index, None, |_, _| Ok(()), |path, hash| hash.map_or_else(|| path.below(Path::new("/")), &place))
+    let open = |_: &Path, entry: &Entry, hash: &_, _| {
+        let gone = || damaged(index.id(), entry, "it is gone");
+        Ok(Checked::of(piece(hash).ok_or_else(gone)?.reader()))
+    };
+    write_from(out, Path::new("/"), index, None, |_, _| Ok(()), open)
 }
 
-/// `place` is asked with the hash where a file with contents is to be read, and without where something is said of an entry.
 fn write_from<W: Write>(
     out: W,
+    dir: &Path,
     index: &LayerIndex,
     clamp: Option<i64>,
     mut mark: impl FnMut(&mut W, Mark<'_>) -> io::Result<()>,
-    place: impl Fn(&TreePath, Option<&ContentHash>) -> PathBuf,
+    open: impl Fn(&Path, &Entry, &ContentHash, u64) -> Result<Checked>,
 ) -> Result<()> {
     let mut writer = Writer::new(out);
-    let root = place(&TreePath::root(), None);
     for entry in index.iter() {
         check_name(&entry.path)?;
-        mark(writer.out(), Mark::Entry).at("pack", &root)?;
+        mark(writer.out(), Mark::Entry).at("pack", dir)?;
         let opaque = matches!(entry.kind, Layered::Dir { opaque: true });
-        let at = match &entry.kind {
-            Layered::File { hash, link: None, .. } => place(&entry.path, Some(hash)),
-            _ => place(&entry.path, None),
-        };
-        write_entry(&mut writer, &at, index.id(), &entry, clamp, &mut mark)?;
+        write_entry(&mut writer, &entry.path.below(dir), index.id(), &entry, clamp, &mut mark, &open)?;
         if opaque {
             let path = entry.path.join(OPAQUE).as_bytes().to_vec();
             let marker = Head { path, mtime: clamped(entry.mtime, clamp), ..Head::default() };
-            writer.entry(&marker, io::empty()).at("pack", &root)?;
+            writer.entry(&marker, io::empty()).at("pack", dir)?;
         }
     }
-    writer.finish().at("pack", &root)?;
+    writer.finish().at("pack", dir)?;
     Ok(())
 }
 
@@ -89,7 +89,8 @@ fn write_from<W: Write>(
 pub fn write_tree(out: impl Write, store: &Store, tree: &Tree, clamp: Option<i64>) -> Result<()> {
     let mut writer = Writer::new(out);
     each_entry(store, tree, |dir, layer, entry| {
-        write_entry(&mut writer, &entry.path.below(dir), layer, entry, clamp, &mut |_, _| Ok(()))
+        let open = |at: &Path, entry: &Entry, _: &_, size| Checked::open(at, layer, entry, size);
+        write_entry(&mut writer, &entry.path.below(dir), layer, entry, clamp, &mut |_, _| Ok(()), &open)
     })?;
     writer.finish().at("write", Path::new("the tar"))?;
     Ok(())
@@ -135,6 +136,7 @@ fn write_entry<W: Write>(
     entry: &Entry,
     clamp: Option<i64>,
     mark: &mut impl FnMut(&mut W, Mark<'_>) -> io::Result<()>,
+    open: &impl Fn(&Path, &Entry, &ContentHash, u64) -> Result<Checked>,
 ) -> Result<()> {
     let mut head = Head {
         path: entry.path.as_bytes().to_vec(),
@@ -154,7 +156,14 @@ fn write_entry<W: Write>(
         }
         Layered::File { size, hash, link: None } => {
             head.size = *size;
-            return write_file(writer, at, layer, entry, &head, (*hash, mark));
+            let mut contents = open(at, entry, hash, *size)?;
+            match writer.entry_marked(&head, &mut contents, |out| mark(out, Mark::Contents(hash, *size))) {
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(damaged(layer, entry, "it became shorter"));
+                }
+                written => written.at("pack", at)?,
+            }
+            return contents.end(layer, entry, *hash);
         }
         Layered::Dir { .. } => {
             head.kind = Kind::Dir;
@@ -175,56 +184,44 @@ fn write_entry<W: Write>(
     writer.entry(&head, io::empty()).at("pack", at)
 }
 
-fn write_file<W: Write>(
-    writer: &mut Writer<W>,
-    at: &Path,
-    layer: LayerId,
-    entry: &Entry,
-    head: &Head,
-    (hash, mark): (ContentHash, &mut impl FnMut(&mut W, Mark<'_>) -> io::Result<()>),
-) -> Result<()> {
-    let mut contents = Checked::open(at, layer, entry, head.size)?;
-    match writer.entry_marked(head, &mut contents, |out| mark(out, Mark::Contents(&hash, head.size))) {
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
-            return Err(Error::DamagedLayer { layer, path: entry.path.clone(), why: "it became shorter" });
-        }
-        written => written.at("pack", at)?,
-    }
-    contents.end(layer, entry, hash)
+fn damaged(layer: LayerId, entry: &Entry, why: &'static str) -> Error {
+    Error::DamagedLayer { layer, path: entry.path.clone(), why }
 }
 
 /// A file of a layer, compared with the index while it is read.
 pub(crate) struct Checked {
-    file: File,
+    bytes: Box<dyn Read>,
     hasher: blake3::Hasher,
 }
 
 impl Checked {
     pub(crate) fn open(at: &Path, layer: LayerId, entry: &Entry, size: u64) -> Result<Self> {
-        let damaged = |why| Error::DamagedLayer { layer, path: entry.path.clone(), why };
         let file = match File::open(at) {
             Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(damaged("it is gone")),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(damaged(layer, entry, "it is gone")),
             Err(e) => return Err(e).at("read", at),
         };
         // The length decides what is said of it first; a file that has another is found before anything of it is written.
         if file.metadata().at("read", at)?.len() != size {
-            return Err(damaged("it has another size"));
+            return Err(damaged(layer, entry, "it has another size"));
         }
-        Ok(Self { file, hasher: blake3::Hasher::new() })
+        Ok(Self::of(file))
+    }
+
+    fn of(bytes: impl Read + 'static) -> Self {
+        Self { bytes: Box::new(bytes), hasher: blake3::Hasher::new() }
     }
 
     /// After the last byte.
     pub(crate) fn end(self, layer: LayerId, entry: &Entry, hash: ContentHash) -> Result<()> {
         let same = self.hasher.finalize().as_bytes() == hash.as_bytes();
-        let why = "its contents changed";
-        if same { Ok(()) } else { Err(Error::DamagedLayer { layer, path: entry.path.clone(), why }) }
+        if same { Ok(()) } else { Err(damaged(layer, entry, "its contents changed")) }
     }
 }
 
 impl Read for Checked {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.file.read(buf)?;
+        let n = self.bytes.read(buf)?;
         self.hasher.update(&buf[..n]);
         Ok(n)
     }

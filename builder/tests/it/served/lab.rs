@@ -1,7 +1,7 @@
 //! A lab whose layers are served, their files coming from the layers' directories.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, lsetxattr, makedev, mknodat};
 use shiplap_builder::sandbox::{BindSource, Cancel, Exit, Lower, Mount, RunSpec, Sandbox, SandboxError, Stream, Told};
 use shiplap_builder::served::{ServedTree, Serving};
-use shiplap_cache::{Contents, LayerId, LayerIndex, Overlay, Tree, TreePath, capture};
+use shiplap_cache::{Contents, LayerId, LayerIndex, Overlay, Piece, Tree, TreePath, capture};
 
 use crate::sandbox::lab::Lab;
 
@@ -45,7 +45,7 @@ impl Gate {
 }
 
 impl Contents for Folders {
-    fn open(&self, layer: &LayerId, path: &TreePath) -> io::Result<File> {
+    fn open(&self, layer: &LayerId, path: &TreePath) -> io::Result<Piece> {
         self.opened.lock().unwrap().push(path.clone());
         if self.slow.as_ref() == Some(path) {
             self.gate.wait();
@@ -54,7 +54,7 @@ impl Contents for Folders {
             self.lost.lock().unwrap().push(*layer);
             return Err(io::ErrorKind::NotFound.into());
         }
-        File::open(path.below(&self.roots[layer]))
+        Piece::open(&path.below(&self.roots[layer]))
     }
 
     fn lost(&self) -> Vec<LayerId> {

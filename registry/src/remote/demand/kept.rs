@@ -2,60 +2,26 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use shiplap_cache::tier::table::{Content, Table};
-use shiplap_cache::{ContentHash, Digest, Store};
+use shiplap_cache::tier::table::Table;
+use shiplap_cache::{Digest, Store};
 use tokio::sync::Notify;
 
-use super::sort;
+use super::heap::Heap;
 use crate::Result;
 
-/// A folder of contents, each under its hash. It ends with the last who uses it.
+/// Contents for all.
 pub(in crate::remote) struct Kept {
-    folder: Arc<tempfile::TempDir>,
-    state: Mutex<State>,
-    changed: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    here: HashSet<ContentHash>,
-    /// The beginnings of the same hashes, as tables have them.
-    prefixes: HashSet<[u8; 8]>,
+    pub heap: Arc<Heap>,
     /// Frames of packs that somebody fetches.
-    coming: HashSet<(Digest, usize)>,
+    coming: Mutex<HashSet<(Digest, usize)>>,
+    changed: Notify,
 }
 
 impl Kept {
     pub fn new(store: &Store) -> Result<Self> {
-        let folder = Arc::new(store.temporary()?);
-        let empty = sort::keep_empty(folder.path())?;
-        let kept = Self { folder, state: Mutex::default(), changed: Notify::new() };
-        kept.add([empty]);
-        Ok(kept)
-    }
-
-    pub fn folder(&self) -> &Arc<tempfile::TempDir> {
-        &self.folder
-    }
-
-    pub fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    pub fn has(&self, hash: &ContentHash) -> bool {
-        self.state().here.contains(hash)
-    }
-
-    /// These are in the folder now.
-    pub fn add(&self, hashes: impl IntoIterator<Item = ContentHash>) {
-        let mut state = self.state();
-        for hash in hashes {
-            state.prefixes.insert(Content::prefix(&hash));
-            state.here.insert(hash);
-        }
+        Ok(Self { heap: Arc::new(Heap::new(store)?), coming: Mutex::default(), changed: Notify::new() })
     }
 
     /// Waits until nobody else fetches what is missing of some frames. Gives the frames with it, which nobody else fetches as long as the claim is held.
@@ -65,11 +31,11 @@ impl Kept {
             tokio::pin!(changed);
             changed.as_mut().enable();
             {
-                let mut state = self.state();
-                let ranges = missing(&state, table, frames);
+                let mut coming = self.coming();
+                let ranges = missing(&self.heap, table, frames);
                 let each: Vec<(Digest, usize)> = ranges.iter().cloned().flatten().map(|frame| (pack, frame)).collect();
-                if !each.iter().any(|frame| state.coming.contains(frame)) {
-                    state.coming.extend(each.iter().copied());
+                if !each.iter().any(|frame| coming.contains(frame)) {
+                    coming.extend(each.iter().copied());
                     return Claim { kept: self.clone(), ranges, each };
                 }
             }
@@ -77,15 +43,15 @@ impl Kept {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn coming(&self) -> MutexGuard<'_, HashSet<(Digest, usize)>> {
+        self.coming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The frames of these that have contents which are not here.
-fn missing(state: &State, table: &Table, frames: &Range<usize>) -> Vec<Range<usize>> {
+fn missing(heap: &Heap, table: &Table, frames: &Range<usize>) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
-    for content in table.within(frames).iter().filter(|content| !state.prefixes.contains(&content.hash)) {
+    for content in table.within(frames).iter().filter(|content| !heap.has_prefix(content)) {
         let next = table.frames_of(content);
         match ranges.last_mut() {
             Some(last) if next.start <= last.end => last.end = last.end.max(next.end),
@@ -105,18 +71,19 @@ pub(in crate::remote) struct Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let mut state = self.kept.state();
+        let mut coming = self.kept.coming();
         for frame in &self.each {
-            state.coming.remove(frame);
+            coming.remove(frame);
         }
-        drop(state);
+        drop(coming);
         self.kept.changed.notify_waiters();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use shiplap_cache::tier::table::Frame;
+    use shiplap_cache::ContentHash;
+    use shiplap_cache::tier::table::{Content, Frame};
 
     use super::*;
 
@@ -141,7 +108,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let kept = Arc::new(Kept::new(&Store::open(home.path()).unwrap()).unwrap());
         let (table, pack) = (table(), Digest::of(b"pack"));
-        kept.add([hash(1)]);
+        kept.heap.add([(hash(1), (0, 0))]);
         let first = kept.claim(pack, &table, &(0..3)).await;
         assert_eq!(frames(&first), [(0, 1), (2, 3)]);
         let other = kept.claim(pack, &table, &(3..5)).await;
@@ -149,7 +116,7 @@ mod tests {
         let waiting = kept.claim(pack, &table, &(0..5));
         tokio::pin!(waiting);
         assert!(futures::poll!(waiting.as_mut()).is_pending());
-        kept.add([hash(0), hash(2)]);
+        kept.heap.add([(hash(0), (0, 0)), (hash(2), (0, 0))]);
         drop(first);
         assert!(futures::poll!(waiting.as_mut()).is_pending(), "two frames are still on their way");
         // It could not be had there: now the other one tries.

@@ -5,28 +5,25 @@
 //! OnDemand::open      gives a file, which waits until it is here                                        mod.rs
 //!                     what it waits for: a table, some frames, or the layer whole                       state.rs
 //!                     fetching that                                                                     work.rs
-//!                     frames become files, each under the hash of its content                           sort.rs
+//!                     frames become contents, each found by its hash                                    heap.rs
 //! ```
 //!
 //! Nobody believes a pack: contents are kept under the hash that was computed of them, and a file is given when the hash in its layer's index is there. A pack that has
 //! something else, or a tier that does not answer, is left alone; when none is left, the layer is fetched whole.
 
+mod heap;
 mod kept;
 mod plan;
-mod sort;
 mod state;
 mod unit;
 mod work;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
-use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use shiplap_cache::tier::table::Pack;
-use shiplap_cache::{ContentHash, Contents, Kind, LayerId, LayerIndex, TreePath};
+use shiplap_cache::{ContentHash, Contents, Kind, LayerId, LayerIndex, Piece, TreePath};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
@@ -34,8 +31,8 @@ use super::Remote;
 use state::{Next, State};
 use work::Work;
 
+pub(super) use heap::Heap;
 pub(super) use kept::Kept;
-pub(super) use sort::{keep_empty, place};
 pub(super) use unit::{Unit, bytes, units};
 
 /// Layers whose files come as somebody opens them. What has come is kept for the next, as long as the tiers are in use.
@@ -90,18 +87,18 @@ impl Shared {
         tasks.push(task.abort_handle());
     }
 
-    fn in_layer(&self, layer: &LayerId, path: &TreePath) -> PathBuf {
-        path.below(&self.remote.store().layer_dir(layer))
+    fn in_layer(&self, layer: &LayerId, path: &TreePath) -> io::Result<Piece> {
+        Piece::open(&path.below(&self.remote.store().layer_dir(layer)))
     }
 
     /// Waits until contents are here. Gives where they are.
-    fn wait(self: &Arc<Self>, layer: &LayerId, path: &TreePath, hash: &ContentHash, size: u64) -> io::Result<PathBuf> {
+    fn wait(self: &Arc<Self>, layer: &LayerId, path: &TreePath, hash: &ContentHash, size: u64) -> io::Result<Piece> {
         let mut state = self.state();
         loop {
             let next = state.next(self, layer, hash, size);
             state = match next {
-                Next::Kept => return Ok(place(self.kept.path(), hash)),
-                Next::Whole => return Ok(self.in_layer(layer, path)),
+                Next::Kept(piece) => return Ok(piece),
+                Next::Whole => return self.in_layer(layer, path),
                 Next::Lost => return Err(io::Error::other(format!("layer {} cannot be had any more", layer.short()))),
                 Next::Wait => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Next::Start(work) => {
@@ -116,19 +113,15 @@ impl Shared {
 }
 
 impl Contents for OnDemand {
-    fn open(&self, layer: &LayerId, path: &TreePath) -> io::Result<File> {
+    fn open(&self, layer: &LayerId, path: &TreePath) -> io::Result<Piece> {
         let shared = &self.shared;
-        let Some(missing) = shared.layers.get(layer) else { return File::open(shared.in_layer(layer, path)) };
+        let Some(missing) = shared.layers.get(layer) else { return shared.in_layer(layer, path) };
         let entry = missing.index.find(path.as_bytes()).map(|at| missing.index.entry(at));
         let Some(Kind::File { size, hash, .. }) = entry.map(|entry| entry.kind) else {
             let why = format!("{path} is no file of layer {}", layer.short());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         };
-        let at = shared.wait(layer, path, &hash, size)?;
-        if size > 0 && at.starts_with(shared.kept.path()) {
-            shared.remote.moved.files.fetch_add(1, Ordering::Relaxed);
-        }
-        File::open(at)
+        shared.wait(layer, path, &hash, size)
     }
 
     fn lost(&self) -> Vec<LayerId> {

@@ -105,7 +105,7 @@ impl Remote {
             let Some(Missing { index, .. }) = layers.get(layer) else { continue };
             let entry = index.find(path.as_bytes()).map(|at| index.entry(at).kind);
             if let Some(Kind::File { size, hash, .. }) = entry
-                && !kept.has(&hash)
+                && !kept.heap.has(&hash)
                 && seen.insert((*layer, hash))
             {
                 wanted.entry(*layer).or_default().push((hash, size));

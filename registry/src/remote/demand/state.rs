@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use shiplap_cache::tier::table::Table;
-use shiplap_cache::{ContentHash, LayerId};
+use shiplap_cache::{ContentHash, LayerId, Piece};
 
 use super::Shared;
 use super::unit::Unit;
@@ -45,8 +46,8 @@ pub(super) struct State {
 
 /// What comes next for somebody who waits for contents.
 pub(super) enum Next {
-    /// They are in the folder.
-    Kept,
+    /// They are here.
+    Kept(Piece),
     /// The layer is here.
     Whole,
     /// They cannot be had.
@@ -104,8 +105,11 @@ impl State {
 
     /// What must happen for contents to be here.
     pub fn next(&mut self, shared: &Shared, layer: &LayerId, hash: &ContentHash, size: u64) -> Next {
-        if shared.kept.has(hash) {
-            return Next::Kept;
+        if let Some(piece) = shared.kept.heap.piece(hash) {
+            if size > 0 {
+                shared.remote.moved.files.fetch_add(1, Ordering::Relaxed);
+            }
+            return Next::Kept(piece);
         }
         let whole = self.whole.get(layer).copied();
         match whole {

@@ -5,13 +5,14 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use futures::StreamExt;
 use shiplap_cache::tier::table::{Pack, Table};
 use shiplap_cache::tier::{TierError, TierResult};
-use shiplap_cache::{ContentHash, Digest, LayerId};
+use shiplap_cache::{Digest, LayerId};
 
 use super::super::{Place as TierPlace, Remote, blocking};
 use super::Shared;
-use super::sort::{Sorter, Trouble};
+use super::heap::{Heap, Sorter, Trouble};
 use super::state::{PackState, Whole};
 use super::unit::Unit;
 use crate::frames;
@@ -120,12 +121,9 @@ impl Shared {
         let claim = self.kept.claim(pack.blob.digest, &table, &unit.frames).await;
         for frames in claim.ranges.iter().cloned() {
             let unit = Unit { pack: unit.pack, frames };
-            match self.remote.frames(place, pack, &table, &unit, (self.kept.folder(), false)).await {
-                Ok(came) => self.kept.add(came),
-                Err(error) => {
-                    self.remote.refused(place, pack, error);
-                    return false;
-                }
+            if let Err(error) = self.remote.frames(place, pack, &table, &unit, (&self.kept.heap, false)).await {
+                self.remote.refused(place, pack, error);
+                return false;
             }
         }
         true
@@ -138,7 +136,7 @@ enum Failed {
 }
 
 impl Remote {
-    /// Fetches frames of a pack and keeps the contents in them in a folder, each under its hash. Gives these.
+    /// Fetches frames of a pack, and keeps the contents in them. What is next comes while something is unpacked.
     ///
     /// From a place that gives blobs whole alone the pack comes whole, if that is wanted.
     pub(in crate::remote) async fn frames(
@@ -147,17 +145,19 @@ impl Remote {
         pack: &Pack,
         table: &Arc<Table>,
         unit: &Unit,
-        (folder, whole): (&Arc<tempfile::TempDir>, bool),
-    ) -> TierResult<Vec<ContentHash>> {
+        (heap, whole): (&Arc<Heap>, bool),
+    ) -> TierResult<()> {
         let corrupt = |why: String| TierError::Corrupt { digest: pack.blob.digest, why };
-        let mut sorter = Sorter::new(folder.path(), table.within(&unit.frames), table.plain(&unit.frames).start);
-        for request in unit.requests(table) {
+        let mut sorter = Sorter::new(heap, table.within(&unit.frames), &table.plain(&unit.frames));
+        let requests = futures::stream::iter(unit.requests(table)).map(|request| async move {
             let range = table.packed(&request);
-            let packed = self.part(place, pack, &range, whole).await?;
-            // The folder must be there as long as somebody writes to it.
-            let (table, kept) = (table.clone(), folder.clone());
+            Ok::<_, TierError>((self.part(place, pack, &range, whole).await?, range, request))
+        });
+        let mut parts = std::pin::pin!(requests.buffered(2));
+        while let Some(part) = parts.next().await {
+            let (packed, range, request) = part?;
+            let table = table.clone();
             let sorted = blocking(move || {
-                let _kept = kept;
                 for frame in request {
                     let (at, to) = (table.packed(&(frame..frame + 1)), table.plain(&(frame..frame + 1)));
                     let bytes = &packed[(at.start - range.start) as usize..(at.end - range.start) as usize];
@@ -173,12 +173,13 @@ impl Remote {
                     return Err(corrupt("contents that are not those of its table".into()));
                 }
                 Err(Failed::Sort(Trouble::Disk(source))) => {
-                    let path = folder.path().to_owned();
-                    return Err(TierError::Here(shiplap_cache::Error::Io { what: "write", path, source }));
+                    let path = self.store().home().to_owned();
+                    return Err(TierError::Here(shiplap_cache::Error::Io { what: "write contents in", path, source }));
                 }
             };
         }
-        Ok(sorter.finish())
+        sorter.finish();
+        Ok(())
     }
 
     /// Bytes of a pack: from here where it is here, for an image's layers are packs.

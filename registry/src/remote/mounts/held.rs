@@ -1,6 +1,6 @@
 //! Which parts of a cache mount are here.
 //!
-//! In the folder of a mount, beside `data`, `parts` says it where not all of it came here: the set of parts, in 16 hex digits. Without that file all that there is was made
+//! In the folder of a mount, beside `data`, `parts` says it where not all of it came here: the set of parts, in 32 hex digits. Without that file all that there is was made
 //! here, or came at once.
 
 use std::path::Path;

@@ -1,24 +1,27 @@
 //! Which part of a cache a file is in.
 //!
 //! The caches of pip, uv and npm are made of many things that know nothing of each other: a download, a page of an index, an unpacked wheel. Each of these is
-//! whole in one part. Of what else a cache may be made nothing is known, so all of that is one part too, the first: of a set of files that speak of each
-//! other nobody gets half.
+//! whole in one part. What says where a thing is, and whether there is a newer one, is in parts of its own: it is small, asked for often, and written anew each time.
+//! Of what else a cache may be made nothing is known, so all of that is one part too, the first: of a set of files that speak of each other nobody gets half.
 
 use shiplap_cache::{ContentHash, TreePath};
 
 /// How many parts there are, that of everything else among them.
-const COUNT: u8 = 64;
+pub(super) const COUNT: u8 = 128;
+
+/// How many of them, after the first, have records of an index.
+const RECORDS: u8 = 15;
 
 /// One part of a cache.
 pub(super) type Part = u8;
 
 /// Some of the parts of a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Parts(u64);
+pub struct Parts(u128);
 
 impl Parts {
     /// All that there are.
-    pub const ALL: Self = Self(u64::MAX);
+    pub const ALL: Self = Self(u128::MAX);
 
     /// None of them.
     pub const NONE: Self = Self(0);
@@ -54,17 +57,23 @@ impl Parts {
 
 impl std::fmt::Display for Parts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:016x}", self.0)
+        write!(f, "{:032x}", self.0)
     }
 }
 
 impl std::str::FromStr for Parts {
-    type Err = std::num::ParseIntError;
+    type Err = WrongParts;
 
+    /// Of another length is what an earlier version wrote, with other parts.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        u64::from_str_radix(text, 16).map(Self)
+        let bits = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32);
+        bits.map(Self).ok_or(WrongParts)
     }
 }
+
+/// A text is no set of parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongParts;
 
 /// The part that a path is in. Folders that lead to several are in the first.
 pub(super) fn part_of(path: &TreePath) -> Part {
@@ -74,33 +83,55 @@ pub(super) fn part_of(path: &TreePath) -> Part {
         return 0;
     }
     // The mount is the cache of one program, or the folder above it.
-    let group = (0..components.len().min(2)).find_map(|at| Some(&components[..at + thing(&components[at..])?]));
-    match group {
-        Some(group) => ContentHash::of(&group.join(&b'/')).as_bytes()[0] % (COUNT - 1) + 1,
-        None => 0,
+    let group = (0..components.len().min(2)).find_map(|at| {
+        let (length, what) = thing(&components[at..])?;
+        Some((&components[..at + length], what))
+    });
+    let Some((group, what)) = group else { return 0 };
+    let [digit, ..] = *ContentHash::of(&group.join(&b'/')).as_bytes();
+    match what {
+        Thing::Record => digit % RECORDS + 1,
+        Thing::Contents => digit % (COUNT - 1 - RECORDS) + 1 + RECORDS,
     }
 }
 
-/// How many components of a path name a thing of its own in one of the caches that are known.
-fn thing(path: &[&[u8]]) -> Option<usize> {
-    let length = match path {
-        // pip: responses by the first digits of their hash, one folder a digit; wheels that were built, two digits a folder.
-        [b"http-v2", a, b, _, ..] if is_hex(a, 1) && is_hex(b, 1) => 3,
-        [b"wheels", a, b, _, ..] if is_hex(a, 2) && is_hex(b, 2) => 3,
-        // npm (cacache): contents and index by the first digits of their hash.
-        [b"_cacache", b"content-v2", _, a, b, _, ..] if is_hex(a, 2) && is_hex(b, 2) => 5,
-        [b"_cacache", b"index-v5", a, b, _, ..] if is_hex(a, 2) && is_hex(b, 2) => 4,
-        // uv: an unpacked wheel; else by where packages come from, and by their names.
-        [bucket, _, _, ..] if is_bucket(bucket, &["archive"]) => 2,
-        [bucket, b"index", _, _, ..] if is_bucket(bucket, BY_PACKAGE) => 4,
-        [bucket, b"pypi" | b"url" | b"path" | b"editable", _, ..] if is_bucket(bucket, BY_PACKAGE) => 3,
-        _ => return None,
-    };
-    Some(length)
+/// What is in the parts.
+#[derive(Debug, Clone, Copy)]
+enum Thing {
+    Record,
+    Contents,
 }
 
-/// The folders of uv's cache that have something of each package.
-const BY_PACKAGE: &[&str] = &["simple", "wheels", "sdists", "built-wheels"];
+/// How many components of a path name a thing of its own in one of the caches that are known, and what it is.
+fn thing(path: &[&[u8]]) -> Option<(usize, Thing)> {
+    use Thing::{Contents, Record};
+    let found = match path {
+        // pip: responses by the first digits of their hash, one folder a digit; wheels that were built, two digits a folder.
+        [b"http-v2", a, b, _, ..] if is_hex(a, 1) && is_hex(b, 1) => (3, Contents),
+        [b"wheels", a, b, _, ..] if is_hex(a, 2) && is_hex(b, 2) => (3, Contents),
+        // npm (cacache): contents and index by the first digits of their hash.
+        [b"_cacache", b"content-v2", _, a, b, _, ..] if is_hex(a, 2) && is_hex(b, 2) => (5, Contents),
+        [b"_cacache", b"index-v5", a, b, _, ..] if is_hex(a, 2) && is_hex(b, 2) => (4, Record),
+        // uv: an unpacked wheel; else by where packages come from, and by their names.
+        [bucket, _, _, ..] if is_bucket(bucket, &["archive"]) => (2, Contents),
+        [bucket, b"index", _, _, ..] if is_bucket(bucket, RECORDS_BY_PACKAGE) => (4, Record),
+        [bucket, b"pypi" | b"url" | b"path" | b"editable", _, ..] if is_bucket(bucket, RECORDS_BY_PACKAGE) => {
+            (3, Record)
+        }
+        [bucket, b"index", _, _, ..] if is_bucket(bucket, SOURCES_BY_PACKAGE) => (4, Contents),
+        [bucket, b"pypi" | b"url" | b"path" | b"editable", _, ..] if is_bucket(bucket, SOURCES_BY_PACKAGE) => {
+            (3, Contents)
+        }
+        _ => return None,
+    };
+    Some(found)
+}
+
+/// The folders of uv's cache that say something of each package: which files there are, and which archive has one.
+const RECORDS_BY_PACKAGE: &[&str] = &["simple", "wheels"];
+
+/// Those that have its sources, and what was built of them.
+const SOURCES_BY_PACKAGE: &[&str] = &["sdists", "built-wheels"];
 
 /// Whether this is one of these folders of uv's, of any version of its form: `NAME-vNUMBER`.
 fn is_bucket(folder: &[u8], names: &[&str]) -> bool {
@@ -153,7 +184,10 @@ mod tests {
         ];
         for name in known {
             let used: Parts = (0..500).fold(Parts::NONE, |parts, i| parts.with(part(&name(i))));
-            assert!(used.iter().count() > 50 && !used.has(0), "{}: {used}", name(0));
+            let of_records = used.iter().filter(|part| *part <= RECORDS).count();
+            let spread = (of_records, used.iter().count());
+            assert!(spread == (15, 15) || spread.0 == 0 && spread.1 > 90, "{}: {used}", name(0));
+            assert!(!used.has(0), "{}", name(0));
         }
         let unknown = [
             "a",
@@ -176,11 +210,11 @@ mod tests {
         some.add(&TreePath::root());
         assert_eq!(some, Parts::NONE);
         some.add(&TreePath::new("archive-v0/x/y").unwrap());
-        some = some.with(63).with(0);
+        some = some.with(127).with(0);
         assert_eq!(some.to_string().parse(), Ok(some));
         assert_eq!((Parts::ALL.without(some).and(some), some.iter().count()), (Parts::ALL, 3));
-        for wrong in ["", "x", "00000000000000000"] {
-            assert!(wrong == "00000000000000000" || wrong.parse::<Parts>().is_err(), "{wrong}");
+        for wrong in ["", "x", "0123456789abcdef"] {
+            assert!(wrong.parse::<Parts>().is_err(), "{wrong}");
         }
     }
 }

@@ -221,7 +221,7 @@ pub async fn read(files: &Arc<OnDemand>, layer: LayerId, at: &str) -> std::io::R
     let (files, at) = (files.clone(), path(at));
     let read = move || {
         let mut bytes = Vec::new();
-        files.open(&layer, &at)?.read_to_end(&mut bytes)?;
+        files.open(&layer, &at)?.reader().read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     tokio::task::spawn_blocking(read).await.unwrap()
