@@ -14,8 +14,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use shiplap_cache::{ContentHash, LayerId, Stack, StepResult, Tree};
+use shiplap_registry::remote::OnDemand;
 use tokio::task::JoinSet;
 
+use super::by_files;
 use super::error::StepError;
 use super::events::{Event, StepId, Watch};
 use super::explain::{self, Why};
@@ -50,6 +52,8 @@ struct State {
     assumed: HashMap<StepId, Vec<LayerId>>,
     /// Whether something came out otherwise since the last scout.
     surprised: bool,
+    /// What is fetched for steps that are likely to run.
+    fetching: Vec<Arc<OnDemand>>,
     closed: bool,
 }
 
@@ -144,6 +148,10 @@ pub(super) async fn step(
         return Ok(None);
     }
     if let Some(found) = run.lookup(&keyed.key, stack).await? {
+        if guessed && run.builder.remote.is_some() && is_likely_to_run(run, ahead, &keyed, stack)? {
+            let work = complete(run, run.step(id), work).await?;
+            fetch(run, ahead, id, keyed, work, stack);
+        }
         // What is to be taken from the network anew runs when its turn comes.
         let anew = run.refresh(id, &found.result).is_some();
         return Ok(Some((found.result, guessed || anew)));
@@ -168,6 +176,39 @@ pub(super) async fn step(
         lock(&ahead.state).assumed.insert(id, last.layers.clone());
         (last, true)
     }))
+}
+
+/// Whether a step read something, the last time, that a step makes which runs now.
+fn is_likely_to_run(run: &Run, ahead: &Ahead, keyed: &Keyed, stack: &Stack) -> Result<bool, StepError> {
+    let store = run.builder.store();
+    let Some(last) = by_files::last_set(store, keyed)? else { return Ok(false) };
+    let read = explain::layers_read(&last, &*store.tree(stack.layers())?);
+    let state = lock(&ahead.state);
+    Ok(state.assumed.values().flatten().any(|layer| read.contains(layer)))
+}
+
+/// Begins to fetch what a step is likely to read, for its turn: it will not be started before that.
+fn fetch(run: &Arc<Run>, ahead: &Arc<Ahead>, id: StepId, keyed: Keyed, work: Work, stack: &Stack) {
+    let (run, own, stack) = (run.clone(), ahead.clone(), stack.clone());
+    let begin = async move {
+        let closed = async {
+            while !lock(&own.state).closed {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        };
+        let files = tokio::select! {
+            files = run.files_ahead(id, &keyed, &work, &stack) => files,
+            () = closed => return,
+        };
+        // What cannot be had is told when it is needed.
+        if let Ok(Some(files)) = files {
+            let mut state = lock(&own.state);
+            if !state.closed {
+                state.fetching.push(files);
+            }
+        }
+    };
+    lock(&ahead.tasks).spawn(begin);
 }
 
 /// Starts a step on a tree that is guessed, unless its turn has come or a guess like this was wrong before.
@@ -198,6 +239,8 @@ async fn start(
     let mut guess = Guess { stack: stack.clone(), name, run: None };
     if wrong_before {
         state.guesses.insert(id, guess);
+        drop(state);
+        fetch(run, ahead, id, keyed, work, stack);
         return Ok(());
     }
     let Ok(cancel) = run.builder.cancel.below() else { return Ok(()) };
@@ -332,6 +375,7 @@ pub(super) async fn end(run: &Run) {
     {
         let mut state = lock(&ahead.state);
         state.closed = true;
+        state.fetching.clear();
         state.guesses.drain().filter_map(|(_, guess)| guess.run).for_each(|running| running.cancel.cancel());
     }
     loop {

@@ -4,16 +4,22 @@
 //! can mount a served tree ([`crate::served`]).
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use shiplap_cache::{Asked, Entry, Kind, LayerId, PathSet, Stack, Store, Tree, TreePath};
 
+use shiplap_registry::remote::OnDemand;
+
 use super::able::check_serving;
 use super::error::StepError;
+use super::events::StepId;
 use super::key::Keyed;
 use super::reach::Reach;
 use super::run::Mounted;
 use super::sources::blocking;
+use super::stage::Work;
 use super::{Builder, Run};
+use crate::plan::{MountKind, Op, RunOp};
 
 impl Builder {
     /// Whether steps may get files one by one, and can.
@@ -39,6 +45,38 @@ impl Run {
         layers: &[LayerId],
     ) -> Result<Option<Reach>, StepError> {
         let Some(remote) = &self.builder.remote else { return Ok(None) };
+        let Some((missing, reads)) = self.likely_reads(keyed, stack, mounted, layers).await? else { return Ok(None) };
+        let Some(contents) = remote.on_demand(layers, &reads).await? else { return Ok(None) };
+        Ok(Some(Reach::by_files(contents, missing)))
+    }
+
+    /// Begins to fetch what a step is likely to read when its turn comes, after all that is wanted before. Goes on for as long as what is given is held.
+    pub(super) async fn files_ahead(
+        &self,
+        id: StepId,
+        keyed: &Keyed,
+        work: &Work,
+        stack: &Stack,
+    ) -> Result<Option<Arc<OnDemand>>, StepError> {
+        let (Some(remote), Work::Run { mounted }, Op::Run(op)) = (&self.builder.remote, work, &self.step(id).op) else {
+            return Ok(None);
+        };
+        self.builder.know(stack.layers()).await?;
+        let mounted = mounted.as_deref().unwrap_or_default();
+        let layers = below(op, mounted, stack);
+        let Some((_, reads)) = self.likely_reads(keyed, stack, mounted, &layers).await? else { return Ok(None) };
+        Ok(remote.ahead_of_demand(&layers, &reads).await?)
+    }
+
+    /// The layers that are not here, and what the step read of them the last time. None where files do not come one by one.
+    async fn likely_reads(
+        &self,
+        keyed: &Keyed,
+        stack: &Stack,
+        mounted: &[Mounted],
+        layers: &[LayerId],
+    ) -> Result<Option<(HashSet<LayerId>, Vec<(LayerId, TreePath)>)>, StepError> {
+        let Some(remote) = &self.builder.remote else { return Ok(None) };
         let missing: HashSet<LayerId> = remote.missing(layers)?.into_iter().collect();
         if missing.is_empty() {
             return Ok(None);
@@ -55,10 +93,20 @@ impl Run {
             Mounted::Files(files, path) => file_in(files.tree(), path, &missing),
             Mounted::Nothing => None,
         }));
-        let reads: Vec<_> = reads.into_iter().map(|(layer, entry)| (layer, entry.path)).collect();
-        let Some(contents) = remote.on_demand(layers, &reads).await? else { return Ok(None) };
-        Ok(Some(Reach::by_files(contents, missing)))
+        let reads = reads.into_iter().map(|(layer, entry)| (layer, entry.path)).collect();
+        Ok(Some((missing, reads)))
     }
+}
+
+/// The layers that a step sees: those below it, and those of its mounts. A cache mount is filled with copies of files that are here, and is none of them.
+pub(super) fn below(op: &RunOp, mounted: &[Mounted], stack: &Stack) -> Vec<LayerId> {
+    let mut layers = stack.layers().to_vec();
+    for (mount, files) in op.mounts.iter().zip(mounted) {
+        if let (Mounted::Files(files, _), false) = (files, matches!(mount.kind, MountKind::Cache { .. })) {
+            layers.extend(files.layers());
+        }
+    }
+    layers
 }
 
 /// What a step read when it ran last, if that was watched.

@@ -75,14 +75,11 @@ impl Run {
             Work::Run { mounted } => {
                 let mounted = mounted.as_deref().unwrap_or_default();
                 let Op::Run(op) = &self.step(id).op else { return Ok(Reach::default()) };
-                let mut layers = stack.layers().to_vec();
-                // A cache mount is filled with copies of files that are here.
+                let mut layers = by_files::below(op, mounted, stack);
                 let mut copied = Vec::new();
                 for (mount, files) in op.mounts.iter().zip(mounted) {
-                    match (files, &mount.kind) {
-                        (Mounted::Files(files, _), MountKind::Cache { .. }) => copied.extend(files.layers()),
-                        (Mounted::Files(files, _), _) => layers.extend(files.layers()),
-                        (Mounted::Nothing, _) => {}
+                    if let (Mounted::Files(files, _), MountKind::Cache { .. }) = (files, &mount.kind) {
+                        copied.extend(files.layers());
                     }
                 }
                 let mounts = caches::all(op, mounted);

@@ -16,6 +16,12 @@ use crate::{Descriptor, Error, Images, Reference, Repository, Result, Trouble};
 /// The repository that a blob was last seen in, to be mounted from.
 pub(crate) const SOURCES: &str = "blob-source";
 
+/// A blob of no more bytes than this costs about as much as asking whether it is there.
+const SMALL: u64 = 256 << 10;
+
+/// Bytes of a blob that were sent, and its size.
+type Sent = (u64, u64);
+
 /// What a push did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pushed {
@@ -173,24 +179,25 @@ impl Session {
         // The largest first: the last one to end is then a short one.
         all.sort_by_key(|d| std::cmp::Reverse(d.size));
         let store = images.store();
-        let sent: Vec<(u64, u64)> = futures::stream::iter(all)
-            .map(|blob| async move {
-                if let Some(remote) = remote
-                    && store.blobs().size(&blob.digest)?.is_none()
-                {
-                    let source = self.source_of(store, &blob.digest)?;
-                    if self.has_or_mounts(&blob, source.as_ref().map(Repository::path)).await? {
-                        return Ok((0, blob.size));
-                    }
-                    remote.blob(&blob.digest, blob.size).await?;
+        let send = async |blob: Descriptor| {
+            if let Some(remote) = remote
+                && store.blobs().size(&blob.digest)?.is_none()
+            {
+                let source = self.source_of(store, &blob.digest)?;
+                if self.has_or_mounts(&blob, source.as_ref().map(Repository::path)).await? {
+                    return Ok((0, blob.size));
                 }
-                let sent = self.upload_noted(store, &blob).await?;
-                Ok::<_, Error>((sent, blob.size))
-            })
-            .buffer_unordered(self.options.parallel)
-            .try_collect()
-            .await?;
-        for (sent, size) in sent {
+                remote.blob(&blob.digest, blob.size).await?;
+            }
+            let sent = self.upload_noted(store, &blob).await?;
+            Ok::<_, Error>((sent, blob.size))
+        };
+        // Small ones wait for answers and for nothing else, so more of them are on their way at once.
+        let (small, large): (Vec<_>, Vec<_>) = all.into_iter().partition(|blob| blob.size <= SMALL);
+        let large = futures::stream::iter(large).map(&send).buffer_unordered(self.options.parallel).try_collect();
+        let small = futures::stream::iter(small).map(&send).buffer_unordered(4 * self.options.parallel).try_collect();
+        let (large, small): (Vec<Sent>, Vec<Sent>) = tokio::try_join!(large, small)?;
+        for (sent, size) in large.into_iter().chain(small) {
             pushed.sent += sent;
             pushed.present += size - sent;
         }

@@ -160,28 +160,34 @@ impl Remote {
                 return Ok(nothing);
             }
         };
-        let (mut mounts, mut sent) = (Vec::new(), 0);
         let now = seconds();
-        for (part, blob) in packed {
-            let known = known.iter().find(|(of, _)| *of == part).and_then(|(_, known)| known.as_ref());
-            let as_known = match known {
-                // Retention counts from when it was said last.
-                Some(known) => known.parts.as_slice() == blob.as_slice() && known.time + RENEW_AFTER > now,
-                None => blob.is_none(),
-            };
-            if as_known {
-                continue;
-            }
-            if let Some(blob) = blob {
-                let blob = Blob { blob, media_type: MOUNT.to_owned() };
-                sent += place.used.tier.put(self.store(), &blob).await?;
-            }
-            // The newest counts, so it must be newer than what it replaces, by whichever clock that was written.
-            let time = known.map_or(now, |known| now.max(known.time + 1));
-            let parts = blob.into_iter().map(Into::into).collect();
-            mounts.push(Mount { key: *mount.key(part).as_bytes(), time, parts });
-        }
-        Ok((mounts, sent))
+        let known = &known;
+        let told: Vec<Option<(Mount, u64)>> = futures::stream::iter(packed)
+            .map(|(part, blob)| async move {
+                let known = known.iter().find(|(of, _)| *of == part).and_then(|(_, known)| known.as_ref());
+                let as_known = match known {
+                    // Retention counts from when it was said last.
+                    Some(known) => known.parts.as_slice() == blob.as_slice() && known.time + RENEW_AFTER > now,
+                    None => blob.is_none(),
+                };
+                if as_known {
+                    return Ok(None);
+                }
+                let mut sent = 0;
+                if let Some(blob) = blob {
+                    let blob = Blob { blob, media_type: MOUNT.to_owned() };
+                    sent = place.used.tier.put(self.store(), &blob).await?;
+                }
+                // The newest counts, so it must be newer than what it replaces, by whichever clock that was written.
+                let time = known.map_or(now, |known| now.max(known.time + 1));
+                let parts = blob.into_iter().map(Into::into).collect();
+                Ok::<_, Trouble>(Some((Mount { key: *mount.key(part).as_bytes(), time, parts }, sent)))
+            })
+            .buffered(2 * PARALLEL)
+            .try_collect()
+            .await?;
+        let (mounts, sent): (Vec<Mount>, Vec<u64>) = told.into_iter().flatten().unzip();
+        Ok((mounts, sent.iter().sum()))
     }
 }
 

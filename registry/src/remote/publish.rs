@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use futures::{StreamExt, TryStreamExt};
 use shiplap_cache::tier::merge::{Retention, merge, without};
-use shiplap_cache::tier::segment::Segment;
+use shiplap_cache::tier::segment::{Mount, Segment};
 use shiplap_cache::tier::{SegmentName, TierError, TierResult};
 use shiplap_cache::{Digest, LayerId, UsedStep, today};
 
@@ -90,26 +90,25 @@ impl Remote {
             }
         }
         lacking.retain(|layer| !bases.contains(layer));
-        let mut sent = 0;
-        let layers = self.send_layers(place, learnt, lacking).await?;
-        let count = layers.len();
-        for (layer, bytes) in layers {
-            sent += bytes;
-            segment.layers.push(layer);
-        }
-        // What a base image holds must be known where it is not.
-        for (layer, bytes) in self.send_bases(place, learnt, &bases).await? {
-            sent += bytes;
-            segment.layers.push(layer);
-        }
         let mut mounts: Vec<&UsedMount> = learnt.mounts.iter().collect();
         for mount in &learnt.idle_mounts {
             if !self.has_mount(place, mount)? {
                 mounts.push(mount);
             }
         }
-        for mount in mounts {
-            let (parts, bytes) = self.send_mount(place, mount).await?;
+        // What a base image holds must be known where it is not.
+        let (layers, of_bases, mounts) = tokio::try_join!(
+            self.send_layers(place, learnt, lacking),
+            self.send_bases(place, learnt, &bases),
+            self.send_mounts(place, mounts),
+        )?;
+        let count = layers.len();
+        let mut sent = 0;
+        for (layer, bytes) in layers.into_iter().chain(of_bases) {
+            sent += bytes;
+            segment.layers.push(layer);
+        }
+        for (parts, bytes) in mounts {
             sent += bytes;
             segment.mounts.extend(parts);
         }
@@ -123,6 +122,19 @@ impl Remote {
         self.moved.sent.fetch_add(sent, Ordering::Relaxed);
         place.succeeded();
         Ok(Some(Published { tier: tier.name().to_owned(), layers: count, bytes: sent }))
+    }
+
+    /// One after the other: each sends many parts at once.
+    async fn send_mounts(
+        &self,
+        place: &Place,
+        mounts: Vec<&UsedMount>,
+    ) -> std::result::Result<Vec<(Vec<Mount>, u64)>, Trouble> {
+        let mut sent = Vec::new();
+        for mount in mounts {
+            sent.push(self.send_mount(place, mount).await?);
+        }
+        Ok(sent)
     }
 
     /// What the tars of base images became here.

@@ -52,7 +52,7 @@ impl Remote {
     async fn send_whole(&self, place: &Place, layers: Vec<LayerId>) -> std::result::Result<Vec<Sent>, Trouble> {
         let sent: Vec<Option<Sent>> = futures::stream::iter(layers)
             .map(|layer| async move { self.send_layer(place, &layer, &[]).await })
-            .buffer_unordered(PARALLEL)
+            .buffer_unordered(2 * PARALLEL)
             .try_collect()
             .await?;
         Ok(sent.into_iter().flatten().collect())
@@ -123,10 +123,11 @@ impl Remote {
         }
         let Some(files) = self.packed(layer).await? else { return Ok(None) };
         let part = part(&files);
-        let bytes = tier.put(self.store(), &part).await?;
-        let (index, index_bytes) = self.send_index(place, layer).await?;
+        let put = async { Ok(tier.put(self.store(), &part).await?) };
+        let (bytes, (index, index_bytes), table) =
+            tokio::try_join!(put, self.send_index(place, layer), self.send_table(place, &part.blob))?;
         let record = Layer::of(layer, index, Some(&files));
-        Ok(Some(match self.send_table(place, &part.blob).await? {
+        Ok(Some(match table {
             Some((pack, table_bytes)) => (record.with_contents(&[pack]), bytes + index_bytes + table_bytes),
             None => (record, bytes + index_bytes),
         }))

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shiplap_cache::tier::table::Table;
 use shiplap_cache::{Digest, Store};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::heap::Heap;
 use crate::Result;
@@ -17,11 +17,30 @@ pub(in crate::remote) struct Kept {
     /// Frames of packs that somebody fetches.
     coming: Mutex<HashSet<(Digest, usize)>>,
     changed: Notify,
+    /// How much comes that somebody waits for.
+    urgent: watch::Sender<usize>,
 }
 
 impl Kept {
     pub fn new(store: &Store) -> Result<Self> {
-        Ok(Self { heap: Arc::new(Heap::new(store)?), coming: Mutex::default(), changed: Notify::new() })
+        Ok(Self {
+            heap: Arc::new(Heap::new(store)?),
+            coming: Mutex::default(),
+            changed: Notify::new(),
+            urgent: watch::Sender::new(0),
+        })
+    }
+
+    /// As long as this is held, what is not urgent waits.
+    pub fn urgent(self: &Arc<Self>) -> Urgent {
+        self.urgent.send_modify(|count| *count += 1);
+        Urgent(self.clone())
+    }
+
+    /// Waits until nothing comes that somebody waits for.
+    pub async fn idle(&self) {
+        // The sender is here, so it is not gone.
+        let _ = self.urgent.subscribe().wait_for(|count| *count == 0).await;
     }
 
     /// Waits until nobody else fetches what is missing of some frames. Gives the frames with it, which nobody else fetches as long as the claim is held.
@@ -59,6 +78,15 @@ fn missing(heap: &Heap, table: &Table, frames: &Range<usize>) -> Vec<Range<usize
         }
     }
     ranges
+}
+
+/// Something comes that somebody waits for.
+pub(in crate::remote) struct Urgent(Arc<Kept>);
+
+impl Drop for Urgent {
+    fn drop(&mut self) {
+        self.0.urgent.send_modify(|count| *count -= 1);
+    }
 }
 
 /// Frames that nobody else fetches meanwhile.

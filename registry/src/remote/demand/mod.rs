@@ -33,6 +33,7 @@ use work::Work;
 
 pub(super) use heap::Heap;
 pub(super) use kept::Kept;
+use plan::Urgency;
 pub(super) use unit::{Unit, bytes, units};
 
 /// Layers whose files come as somebody opens them. What has come is kept for the next, as long as the tiers are in use.
@@ -55,6 +56,7 @@ struct Shared {
     layers: HashMap<LayerId, Missing>,
     packs: Vec<Place>,
     kept: Arc<Kept>,
+    urgency: Urgency,
     state: Mutex<State>,
     changed: Condvar,
     tasks: Mutex<Vec<AbortHandle>>,

@@ -18,6 +18,15 @@ use crate::Result;
 /// Of more than so many bytes in a hundred, all of them are cheaper: they come in one piece, and need not be waited for file by file.
 const MOST: u64 = 60;
 
+/// When files are likely to be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// By a step that is about to run.
+    Now,
+    /// By one whose turn comes after another, perhaps: what is wanted now comes before it.
+    Later,
+}
+
 /// Contents that a step is likely to open.
 type Wanted = HashMap<LayerId, Vec<(ContentHash, u64)>>;
 
@@ -35,11 +44,33 @@ impl Remote {
         layers: &[LayerId],
         reads: &[(LayerId, TreePath)],
     ) -> Result<Option<Arc<OnDemand>>> {
+        self.prepare(layers, reads, Urgency::Now).await
+    }
+
+    /// Begins to fetch `reads` for a step that is likely to run when others have, whenever nothing comes for those. Ends when what is given is dropped; what has
+    /// come by then is there for [`Remote::on_demand`]. No layer comes whole.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn ahead_of_demand(
+        self: &Arc<Self>,
+        layers: &[LayerId],
+        reads: &[(LayerId, TreePath)],
+    ) -> Result<Option<Arc<OnDemand>>> {
+        self.prepare(layers, reads, Urgency::Later).await
+    }
+
+    async fn prepare(
+        self: &Arc<Self>,
+        layers: &[LayerId],
+        reads: &[(LayerId, TreePath)],
+        urgency: Urgency,
+    ) -> Result<Option<Arc<OnDemand>>> {
         let missing = self.missing(layers)?;
         if missing.is_empty() || self.indices(&missing).await?.is_err() {
             return Ok(None);
         }
-        let (shared, wanted) = self.look(&missing, reads)?;
+        let (shared, wanted) = self.look(&missing, reads, urgency)?;
         if shared.packs.is_empty() {
             return Ok(None);
         }
@@ -60,12 +91,14 @@ impl Remote {
         }
         let queue: VecDeque<Unit> = planned.into_iter().flat_map(|(_, units)| units).collect();
         let workers = queue.len().min(PARALLEL);
-        shared.begin(queue, &whole);
+        shared.begin(queue, if urgency == Urgency::Now { &whole } else { &[] });
         let shared = Arc::new(shared);
         for _ in 0..workers {
             shared.start(Work::Queue);
         }
-        whole.into_iter().for_each(|layer| shared.start(Work::Whole(layer)));
+        if urgency == Urgency::Now {
+            whole.into_iter().for_each(|layer| shared.start(Work::Whole(layer)));
+        }
         Ok(Some(Arc::new(OnDemand { shared })))
     }
 
@@ -78,7 +111,12 @@ impl Remote {
     }
 
     /// Which packs have contents of these layers, and which contents are wanted of each.
-    fn look(self: &Arc<Self>, missing: &[LayerId], reads: &[(LayerId, TreePath)]) -> Result<(Shared, Wanted)> {
+    fn look(
+        self: &Arc<Self>,
+        missing: &[LayerId],
+        reads: &[(LayerId, TreePath)],
+        urgency: Urgency,
+    ) -> Result<(Shared, Wanted)> {
         let mut packs: Vec<Place> = Vec::new();
         let mut layers = HashMap::new();
         for layer in missing {
@@ -118,6 +156,7 @@ impl Remote {
             layers,
             packs,
             kept,
+            urgency,
             state: Mutex::new(State::new(unread)),
             changed: Condvar::new(),
             tasks: Mutex::default(),

@@ -11,10 +11,10 @@ use shiplap_cache::tier::{TierError, TierResult};
 use shiplap_cache::{Digest, LayerId};
 
 use super::super::{Place as TierPlace, Remote, blocking};
-use super::Shared;
 use super::heap::{Heap, Sorter, Trouble};
 use super::state::{PackState, Whole};
 use super::unit::Unit;
+use super::{Shared, Urgency};
 use crate::frames;
 
 /// Something to fetch.
@@ -52,6 +52,7 @@ impl Ending {
                 });
             }
             Some(Work::Unit(unit)) => {
+                let _urgent = (shared.urgency == Urgency::Now).then(|| shared.kept.urgent());
                 let came = shared.unit(&unit).await;
                 self.settle(|state| {
                     state.ended(&unit);
@@ -60,12 +61,14 @@ impl Ending {
                     }
                 });
             }
-            Some(Work::Queue) => {
-                while let Some(unit) = shared.take() {
-                    let mut one = Self::new(shared.clone(), Work::Unit(unit));
-                    Box::pin(one.go()).await;
+            Some(Work::Queue) => loop {
+                if shared.urgency == Urgency::Later {
+                    shared.kept.idle().await;
                 }
-            }
+                let Some(unit) = shared.take() else { break };
+                let mut one = Self::new(shared.clone(), Work::Unit(unit));
+                Box::pin(one.go()).await;
+            },
             Some(Work::Whole(layer)) => {
                 let came = matches!(shared.remote.layers(&[layer]).await, Ok(Ok(())));
                 self.settle(|state| state.is_whole(layer, if came { Whole::Here } else { Whole::Lost }));
