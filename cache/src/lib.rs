@@ -45,8 +45,8 @@ pub use path_set::{Asked, Observation, PathSet};
 pub use source::{SourceFile, SourceTree, Walk};
 pub use steps::{Lookup, StepResult, StepRun};
 pub use store::{
-    LINK_REST, LayerBlob, LayerPlace, Lease, MOUNT_PARTS, MountPlace, NewManifest, NewTag, PendingLayer, RENEW,
-    Removed, Served, ServedManifest, Store, Unlinked, UsedStep, seconds, today,
+    GUESSES, LINK_REST, LayerBlob, LayerPlace, Lease, MOUNT_PARTS, MountPlace, NewManifest, NewTag, PendingLayer,
+    RENEW, Removed, Served, ServedManifest, Store, Unlinked, UsedStep, seconds, today,
 };
 pub use tls::install_tls;
 pub use tree::{Found, Resolved, Stack, Tree};

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
-use shiplap_cache::{ContentHash, LayerId, Stack, StepResult, Tree};
+use shiplap_cache::{ContentHash, GUESSES, LayerId, Stack, StepResult};
 use shiplap_registry::remote::OnDemand;
 use tokio::task::JoinSet;
 
@@ -29,8 +29,6 @@ use super::{Mode, Request, Run, StageFuture, forecast, lock};
 use crate::plan::Op;
 use crate::sandbox::{Cancel, Stream};
 
-/// The names of guesses, by step and what was guessed for it.
-const GUESSES: &str = "guess";
 const WRONG: &str = "wrong";
 const RIGHT: &str = "right";
 
@@ -148,8 +146,7 @@ pub(super) async fn step(
         return Ok(None);
     }
     if let Some(found) = run.lookup(&keyed.key, stack).await? {
-        if guessed && run.builder.remote.is_some() && is_likely_to_run(run, ahead, &keyed, stack)? {
-            let work = complete(run, run.step(id), work).await?;
+        if guessed {
             fetch(run, ahead, id, keyed, work, stack);
         }
         // What is to be taken from the network anew runs when its turn comes.
@@ -178,26 +175,28 @@ pub(super) async fn step(
     }))
 }
 
-/// Whether a step read something, the last time, that a step makes which runs now.
-fn is_likely_to_run(run: &Run, ahead: &Ahead, keyed: &Keyed, stack: &Stack) -> Result<bool, StepError> {
-    let store = run.builder.store();
-    let Some(last) = by_files::last_set(store, keyed)? else { return Ok(false) };
-    let read = explain::layers_read(&last, &*store.tree(stack.layers())?);
-    let state = lock(&ahead.state);
-    Ok(state.assumed.values().flatten().any(|layer| read.contains(layer)))
-}
-
-/// Begins to fetch what a step is likely to read, for its turn: it will not be started before that.
+/// Begins to fetch what a step is likely to read when its turn comes, if it is likely to run then: it is not started before.
 fn fetch(run: &Arc<Run>, ahead: &Arc<Ahead>, id: StepId, keyed: Keyed, work: Work, stack: &Stack) {
+    if run.builder.remote.is_none() {
+        return;
+    }
     let (run, own, stack) = (run.clone(), ahead.clone(), stack.clone());
     let begin = async move {
+        let files = async {
+            run.builder.know(stack.layers()).await?;
+            if read_of(&run, &own, &keyed, &stack)?.is_empty() {
+                return Ok(None);
+            }
+            let work = complete(&run, run.step(id), work).await?;
+            run.files_ahead(id, &keyed, &work, &stack).await
+        };
         let closed = async {
             while !lock(&own.state).closed {
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
         };
-        let files = tokio::select! {
-            files = run.files_ahead(id, &keyed, &work, &stack) => files,
+        let files: Result<_, StepError> = tokio::select! {
+            files = files => files,
             () = closed => return,
         };
         // What cannot be had is told when it is needed.
@@ -222,11 +221,9 @@ async fn start(
 ) -> Result<(), StepError> {
     let store = run.builder.store();
     run.builder.know(stack.layers()).await?;
-    let name = name(run, ahead, id, &keyed, &*store.tree(stack.layers())?)?;
-    let wrong_before = match &name {
-        Some(name) => store.name(GUESSES, name)?.as_deref() == Some(WRONG),
-        None => false,
-    };
+    let about = read_of(run, ahead, &keyed, stack)?;
+    let name = name(run, id, &about)?;
+    let known = name.as_ref().map(|name| store.name(GUESSES, name)).transpose()?.flatten();
     let work = complete(run, run.step(id), work).await?;
     let why = match run.request.explain {
         true => Some(forecast::why(run, id, &keyed, &work, stack)?.0),
@@ -236,8 +233,14 @@ async fn start(
     if state.closed || state.arrived.contains(&id) || state.guesses.get(&id).is_some_and(|guess| guess.run.is_some()) {
         return Ok(());
     }
+    // One that nobody knows about yet is tried once, but not on top of another one: that would be right only if both are.
+    let on_a_guess = || about.iter().any(|id| state.guesses.get(id).is_some_and(|guess| guess.run.is_some()));
+    let is_wrong = match known.as_deref() {
+        Some(known) => known == WRONG,
+        None => on_a_guess(),
+    };
     let mut guess = Guess { stack: stack.clone(), name, run: None };
-    if wrong_before {
+    if is_wrong {
         state.guesses.insert(id, guess);
         drop(state);
         fetch(run, ahead, id, keyed, work, stack);
@@ -292,19 +295,24 @@ async fn cancelled(cancel: &Cancel) {
     }
 }
 
-/// The name of a guess: the step, and those that made what it read the last time and are running or waiting. None when it reads nothing
-/// of theirs.
-fn name(run: &Run, ahead: &Ahead, id: StepId, keyed: &Keyed, tree: &Tree) -> Result<Option<String>, StepError> {
-    let of = |(id, layers): (&StepId, &Vec<LayerId>)| layers.iter().map(|layer| (*layer, *id)).collect::<Vec<_>>();
-    let assumed: HashMap<LayerId, StepId> = lock(&ahead.state).assumed.iter().flat_map(of).collect();
-    let runs = run.builder.store().runs(&keyed.key)?;
-    let Some(last) = runs.iter().find(|run| !run.set.is_whole_parent()) else { return Ok(None) };
-    let from: BTreeSet<String> = explain::layers_read(&last.set, tree)
-        .into_iter()
-        .filter_map(|layer| Some(explain::place(run, *assumed.get(&layer)?)))
-        .collect();
-    let text = || serde_json::to_string(&(explain::place(run, id), &from));
-    Ok(if from.is_empty() { None } else { Some(ContentHash::of(text()?.as_bytes()).hex()) })
+/// The steps that made what a step read the last time and that are running or waiting.
+fn read_of(run: &Run, ahead: &Ahead, keyed: &Keyed, stack: &Stack) -> Result<BTreeSet<StepId>, StepError> {
+    let store = run.builder.store();
+    let Some(last) = by_files::last_set(store, keyed)? else { return Ok(BTreeSet::new()) };
+    let read = explain::layers_read(&last, &*store.tree(stack.layers())?);
+    let state = lock(&ahead.state);
+    let assumed = state.assumed.iter().filter(|(_, layers)| layers.iter().any(|layer| read.contains(layer)));
+    Ok(assumed.map(|(id, _)| *id).collect())
+}
+
+/// The name of a guess, on all machines: the step, and those that it is about. None when it is about none.
+fn name(run: &Run, id: StepId, about: &BTreeSet<StepId>) -> Result<Option<String>, StepError> {
+    if about.is_empty() {
+        return Ok(None);
+    }
+    let place = |id: StepId| explain::place_for_others(run, id).map(|(_, name)| name);
+    let about: BTreeSet<_> = about.iter().map(|id| place(*id)).collect();
+    Ok(Some(ContentHash::of(serde_json::to_string(&(place(id), about))?.as_bytes()).hex()))
 }
 
 /// A step's turn has come. If it was started, and nothing that it read the last time is other than was guessed, waits for it and takes its
@@ -336,6 +344,7 @@ pub(super) async fn arrive(
     };
     if let Some(name) = &guess.name {
         store.set_name(GUESSES, name, if right { RIGHT } else { WRONG })?;
+        lock(&run.notes).names.push((GUESSES.to_owned(), name.clone()));
     }
     let Some(running) = guess.run else { return Ok(None) };
     let made_it = || found.is_none() || running.made.get() == found;

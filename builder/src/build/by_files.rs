@@ -61,7 +61,6 @@ impl Run {
         let (Some(remote), Work::Run { mounted }, Op::Run(op)) = (&self.builder.remote, work, &self.step(id).op) else {
             return Ok(None);
         };
-        self.builder.know(stack.layers()).await?;
         let mounted = mounted.as_deref().unwrap_or_default();
         let layers = below(op, mounted, stack);
         let Some((_, reads)) = self.likely_reads(keyed, stack, mounted, &layers).await? else { return Ok(None) };

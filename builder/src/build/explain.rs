@@ -267,13 +267,7 @@ struct Place {
     body: Value,
 }
 
-/// A step's name in all builds of this Dockerfile, as long as its text stays.
-pub(crate) fn place(run: &Run, id: StepId) -> String {
-    let [by_text, ..] = places(run, id);
-    by_text
-}
-
-/// The third one is the same on all machines, for tiers: there only the name of the Dockerfile is in it, and not where it is.
+/// A step's names in all builds of this Dockerfile. The third one is the same on all machines, for tiers: there only the name of the Dockerfile is in it, and not where it is.
 fn places(run: &Run, id: StepId) -> [String; 3] {
     let info = run.info(id);
     let file = run.request.dockerfile.canonicalize().unwrap_or_else(|_| run.request.dockerfile.clone());

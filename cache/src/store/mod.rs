@@ -33,7 +33,7 @@ pub(crate) use doomed::{BLOB, LAYER, restore_layer};
 pub use layers::{LayerBlob, PendingLayer};
 pub use lease::Lease;
 pub use served::{LINK_REST, NewManifest, NewTag, Removed, Served, ServedManifest, Unlinked};
-pub use tiers::{LayerPlace, MOUNT_PARTS, MountPlace, RENEW, UsedStep, today};
+pub use tiers::{GUESSES, LayerPlace, MOUNT_PARTS, MountPlace, RENEW, UsedStep, today};
 
 use crate::error::At;
 use crate::{BlobStore, Error, LayerId, LayerIndex, Overlay, Result, Tree, TreeId};

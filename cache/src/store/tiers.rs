@@ -39,10 +39,13 @@ CREATE TABLE tier_mounts (tier TEXT NOT NULL, key BLOB NOT NULL, time INTEGER NO
 pub const RENEW: u32 = 7;
 
 /// The names that a segment may bring: what they say is true wherever it is read.
-const NAMES: [&str; 4] = ["digest", "unpacked", "place", MOUNT_PARTS];
+const NAMES: [&str; 5] = ["digest", "unpacked", "place", MOUNT_PARTS, GUESSES];
 
 /// Names that say which parts of a cache mount a step used the last time. They are good advice and no more, so of two the newer one counts.
 pub const MOUNT_PARTS: &str = "mount-parts";
+
+/// The space of names for guesses of what steps make, by step and what was guessed for it: whether the last one was right.
+pub const GUESSES: &str = "guess";
 
 /// A step of a build: what it was, what it stood on, what its result is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -263,7 +266,7 @@ impl Store {
             for Known { space, name, value, day } in &segment.names {
                 if NAMES.contains(&space.as_str()) {
                     if read {
-                        let insert = match space == MOUNT_PARTS {
+                        let insert = match matches!(space.as_str(), MOUNT_PARTS | GUESSES) {
                             true => "INSERT OR REPLACE INTO names VALUES (?1, ?2, ?3)",
                             false => "INSERT OR IGNORE INTO names VALUES (?1, ?2, ?3)",
                         };
