@@ -148,7 +148,7 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Takes away what all sides have here, and waits until that is of no consequence: for a minute ext4 gives the inodes of files that were removed to nobody and looks
+/// Takes away what all sides have here, and waits until that is of no consequence: for a minute ext4 without a journal gives the inodes of files that were removed to nobody and looks
 /// for another one at each file that is made (`recently_deleted` in `fs/ext4/ialloc.c`). A fresh runner removed nothing.
 fn forget(sides: &mut [Box<dyn Side>]) -> Result<()> {
     for side in sides {

@@ -106,8 +106,11 @@ fn try_out(home: &Path) -> Vec<Check> {
     if let Err(why) = sandbox::enter_user_namespace() {
         return vec![step(Err(why.to_string()))];
     }
-    // Beside the store or where it will be: nothing of it is touched.
-    let existing = home.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+    // Where the store is or will be: nothing in it is touched.
+    let home = std::path::absolute(home).unwrap_or_else(|_| home.to_owned());
+    let tmp = home.join("tmp");
+    let mut places = std::iter::once(&*tmp).chain(home.ancestors());
+    let existing = places.find(|path| path.is_dir()).unwrap_or(Path::new("/"));
     let folder = tempfile::Builder::new().prefix(".shiplap-doctor-").tempdir_in(existing);
     let store = match folder.as_ref().map(|folder| Store::open(folder.path())) {
         Ok(Ok(store)) => store,

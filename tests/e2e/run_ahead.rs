@@ -62,6 +62,28 @@ fn a_wrong_guess_is_never_a_result_and_is_not_made_twice() {
     assert_eq!(runs, [3, 4, 5]);
 }
 
+/// Each step reads what the one before it makes. The first waits until the second was started.
+const THREE: &str = "
+FROM base:1
+COPY first /first
+RUN --mount=type=cache,target=/c rm -f /c/started; cat /first/a >/out; \
+    for i in $(seq 100); do if [ ! -e /first/wait ] || [ -e /c/started ]; then break; fi; sleep 0.1; done; sleep 0.5
+RUN --mount=type=cache,target=/c touch /c/started; cat /out >/two
+RUN --mount=type=cache,target=/c echo >>/c/third; cat /two >/three; wc -l </c/third >/runs
+";
+
+#[test]
+fn a_guess_that_nobody_knows_is_not_tried_on_top_of_another() {
+    let home = Home::with_base();
+    home.write("first/a", "1\n");
+    home.build("app:1", THREE, &[]);
+    home.write("first/wait", "");
+    home.write("first/a", "2\n");
+    home.build("app:1", THREE, &[]);
+    assert_eq!(home.file("app:1", "three"), "2\n");
+    assert_eq!(home.file("app:1", "runs").trim(), "2", "once in each build");
+}
+
 #[test]
 fn nothing_runs_ahead_where_that_is_not_wanted() {
     let home = Home::with_base();

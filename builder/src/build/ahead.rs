@@ -10,6 +10,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
@@ -32,6 +33,9 @@ use crate::sandbox::{Cancel, Stream};
 const WRONG: &str = "wrong";
 const RIGHT: &str = "right";
 
+/// How long a run that has ended may take to say so.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// What one build has running ahead.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
@@ -51,7 +55,7 @@ struct State {
     /// Whether something came out otherwise since the last scout.
     surprised: bool,
     /// What is fetched for steps that are likely to run.
-    fetching: Vec<Arc<OnDemand>>,
+    fetching: HashMap<StepId, Arc<OnDemand>>,
     closed: bool,
 }
 
@@ -177,7 +181,7 @@ pub(super) async fn step(
 
 /// Begins to fetch what a step is likely to read when its turn comes, if it is likely to run then: it is not started before.
 fn fetch(run: &Arc<Run>, ahead: &Arc<Ahead>, id: StepId, keyed: Keyed, work: Work, stack: &Stack) {
-    if run.builder.remote.is_none() {
+    if run.builder.remote.is_none() || !matches!(run.step(id).op, Op::Run(_)) {
         return;
     }
     let (run, own, stack) = (run.clone(), ahead.clone(), stack.clone());
@@ -192,7 +196,7 @@ fn fetch(run: &Arc<Run>, ahead: &Arc<Ahead>, id: StepId, keyed: Keyed, work: Wor
         };
         let closed = async {
             while !lock(&own.state).closed {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
         let files: Result<_, StepError> = tokio::select! {
@@ -202,8 +206,8 @@ fn fetch(run: &Arc<Run>, ahead: &Arc<Ahead>, id: StepId, keyed: Keyed, work: Wor
         // What cannot be had is told when it is needed.
         if let Ok(Some(files)) = files {
             let mut state = lock(&own.state);
-            if !state.closed {
-                state.fetching.push(files);
+            if !state.closed && !state.arrived.contains(&id) {
+                state.fetching.insert(id, files);
             }
         }
     };
@@ -291,7 +295,7 @@ async fn ready(
 
 async fn cancelled(cancel: &Cancel) {
     while !cancel.is_cancelled() {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -328,6 +332,9 @@ pub(super) async fn arrive(
     let guess = {
         let mut state = lock(&ahead.state);
         state.arrived.insert(id);
+        if found.is_some() {
+            state.fetching.remove(&id);
+        }
         state.guesses.remove(&id)
     };
     let Some(guess) = guess else { return Ok(None) };
@@ -335,29 +342,30 @@ pub(super) async fn arrive(
     if found.is_none() {
         run.builder.know(guess.stack.layers()).await?;
         run.builder.know(stack.layers()).await?;
-    }
-    let right = found.is_some() || {
         let (guessed, tree) = (store.tree(guess.stack.layers())?, store.tree(stack.layers())?);
         let runs = store.runs(&keyed.key)?;
         let last = runs.iter().find(|run| !run.set.is_whole_parent());
-        last.is_none_or(|last| last.set.differing(&guessed, &tree).is_empty())
-    };
-    if let Some(name) = &guess.name {
-        store.set_name(GUESSES, name, if right { RIGHT } else { WRONG })?;
-        lock(&run.notes).names.push((GUESSES.to_owned(), name.clone()));
+        let right = last.is_none_or(|last| last.set.differing(&guessed, &tree).is_empty());
+        remember(run, &guess, right)?;
+        if !right {
+            guess.run.inspect(|running| running.cancel.cancel());
+            return Ok(None);
+        }
     }
-    let Some(running) = guess.run else { return Ok(None) };
-    let made_it = || found.is_none() || running.made.get() == found;
-    if !right || !made_it() {
-        running.cancel.cancel();
-    }
-    if !right {
-        return Ok(None);
-    }
-    running.done.await;
-    // A result is found from when it is recorded, and its run may have had to end before it said that it is its own.
-    if !made_it() {
-        return Ok(None);
+    let Some(running) = &guess.run else { return Ok(None) };
+    match found {
+        None => running.done.clone().await,
+        // A result is found from when it is recorded, and a run may have to end before it says that it is its own. One that is not ends too, sometime.
+        Some(found) => {
+            if running.made.get() != Some(found) {
+                running.cancel.cancel();
+                let _ = tokio::time::timeout(MOMENT, running.done.clone()).await;
+            }
+            if running.made.get() != Some(found) {
+                return Ok(None);
+            }
+            remember(run, &guess, true)?;
+        }
     }
     let Some(found) = store.lookup(&keyed.key, stack)? else { return Ok(None) };
     if let Some(why) = &running.why {
@@ -368,6 +376,14 @@ pub(super) async fn arrive(
         run.watch.event(Event::Output { step: id, stream, bytes: &bytes });
     }
     Ok(Some(found.result))
+}
+
+/// Remembers whether a guess was right, here and wherever the cache is.
+fn remember(run: &Run, guess: &Guess, right: bool) -> Result<(), StepError> {
+    let Some(name) = &guess.name else { return Ok(()) };
+    run.builder.store().set_name(GUESSES, name, if right { RIGHT } else { WRONG })?;
+    lock(&run.notes).names.push((GUESSES.to_owned(), name.clone()));
+    Ok(())
 }
 
 /// A step ran when it was its turn, and this is what it made.

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use learn::{exact_key, learn_exact, learn_runs, name_key, replaced_key, run_key, tell};
+use learn::{exact_key, learn_exact, learn_runs, name_key, replaced_key, run_key, tell, tell_advice};
 
 use super::{Store, lock, now};
 use crate::error::At;
@@ -41,7 +41,19 @@ pub const RENEW: u32 = 7;
 /// The names that a segment may bring: what they say is true wherever it is read.
 const NAMES: [&str; 5] = ["digest", "unpacked", "place", MOUNT_PARTS, GUESSES];
 
-/// Names that say which parts of a cache mount a step used the last time. They are good advice and no more, so of two the newer one counts.
+/// Whether names of a space are good advice and no more, so that of two the newer one counts.
+fn is_advice(space: &str) -> bool {
+    matches!(space, MOUNT_PARTS | GUESSES)
+}
+
+/// The space of names for the advice that a tier gives now, with the day.
+const ADVICE: &str = "advice";
+
+fn advice_key(tier: &str, space: &str, name: &str) -> String {
+    format!("{tier} {space} {name}")
+}
+
+/// Names that say which parts of a cache mount a step used the last time.
 pub const MOUNT_PARTS: &str = "mount-parts";
 
 /// The space of names for guesses of what steps make, by step and what was guessed for it: whether the last one was right.
@@ -196,6 +208,10 @@ impl Store {
     /// The database fails.
     pub fn forget_tier(&self, tier: &str) -> Result<()> {
         self.transact(|db| {
+            db.execute(
+                "DELETE FROM names WHERE space = ?1 AND substr(name, 1, length(?2)) = ?2",
+                [ADVICE, &format!("{tier} ")],
+            )?;
             for table in ["tier_segments", "tier_layers", "tier_contents", "tier_known", "tier_mounts"] {
                 db.execute(&format!("DELETE FROM {table} WHERE tier = ?1"), [tier])?;
             }
@@ -266,13 +282,16 @@ impl Store {
             for Known { space, name, value, day } in &segment.names {
                 if NAMES.contains(&space.as_str()) {
                     if read {
-                        let insert = match matches!(space.as_str(), MOUNT_PARTS | GUESSES) {
+                        let insert = match is_advice(space) {
                             true => "INSERT OR REPLACE INTO names VALUES (?1, ?2, ?3)",
                             false => "INSERT OR IGNORE INTO names VALUES (?1, ?2, ?3)",
                         };
                         db.prepare_cached(insert)?.execute([space, name, value])?;
                     }
-                    tell(db, tier, &name_key(space, name, value), *day)?;
+                    match is_advice(space) {
+                        true => tell_advice(db, &advice_key(tier, space, name), &format!("{day} {value}"))?,
+                        false => tell(db, tier, &name_key(space, name, value), *day)?,
+                    }
                 }
             }
             for mount in &segment.mounts {
@@ -325,7 +344,11 @@ impl Store {
         }
         for (space, name) in names {
             let Some(value) = self.name(space, name)? else { continue };
-            if self.is_news(tier, &name_key(space, name, &value))? {
+            let is_news = match is_advice(space) {
+                true => self.is_new_advice(tier, space, name, &value)?,
+                false => self.is_news(tier, &name_key(space, name, &value))?,
+            };
+            if is_news {
                 draft.segment.names.push(Known { space: space.clone(), name: name.clone(), value, day });
             }
         }
@@ -408,6 +431,13 @@ impl Store {
         }
         lock(&self.indices).insert(*id, std::sync::Arc::new(index));
         Ok(())
+    }
+
+    /// Whether a tier would say something else of a name, or was told long ago.
+    fn is_new_advice(&self, tier: &str, space: &str, name: &str, value: &str) -> Result<bool> {
+        let told = self.name(ADVICE, &advice_key(tier, space, name))?;
+        let told = told.as_deref().and_then(|told| told.split_once(' '));
+        Ok(!told.is_some_and(|(day, last)| last == value && day.parse().is_ok_and(|day: u32| day + RENEW > today())))
     }
 
     fn is_news(&self, tier: &str, key: &ContentHash) -> Result<bool> {

@@ -56,7 +56,7 @@ pub struct ClientOptions {
     pub patience: Duration,
     /// How long to wait, at least, before a release's tag is read back from a registry that lets tags move (see [`Client::push`]).
     pub settle: Duration,
-    /// Blobs that are on their way at a time.
+    /// Blobs that are on their way at a time; of small ones four times as many may be sent.
     pub parallel: usize,
 }
 

@@ -193,7 +193,8 @@ impl Session {
             Ok::<_, Error>((sent, blob.size))
         };
         // Small ones wait for answers and for nothing else, so more of them are on their way at once.
-        let (small, large): (Vec<_>, Vec<_>) = all.into_iter().partition(|blob| blob.size <= SMALL);
+        let side_by_side = self.options.parallel > 1;
+        let (small, large): (Vec<_>, Vec<_>) = all.into_iter().partition(|blob| side_by_side && blob.size <= SMALL);
         let large = futures::stream::iter(large).map(&send).buffer_unordered(self.options.parallel).try_collect();
         let small = futures::stream::iter(small).map(&send).buffer_unordered(4 * self.options.parallel).try_collect();
         let (large, small): (Vec<Sent>, Vec<Sent>) = tokio::try_join!(large, small)?;

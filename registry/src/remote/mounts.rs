@@ -71,6 +71,7 @@ impl Remote {
             return Ok(false);
         }
         there.retain(|(part, _)| wanted.has(*part));
+        let _urgent = self.kept()?.urgent();
         let all = there.len();
         let fetched: Vec<Option<(Part, Option<TierBlob>)>> = futures::stream::iter(there)
             .map(|(part, places)| async move {

@@ -113,6 +113,55 @@ async fn what_was_read_the_last_time_comes_before_anybody_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_came_ahead_is_there_when_it_is_needed_and_no_layer_comes_for_it() {
+    let (site, place) = (site(), tempfile::tempdir().unwrap());
+    let tier = odd(place.path());
+    site.publish(&tier).await;
+    let there = home();
+    let (remote, _) = remote(&there, vec![Arc::new(tier.clone())]);
+    remote.sync().await.unwrap();
+    let names: Vec<String> = (10..30).map(file).collect();
+    let reads = site.reads(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let ahead = remote.ahead_of_demand(&[site.layer], &reads).await.unwrap().unwrap();
+    while remote.moved().parts == 0 {
+        tokio::task::yield_now().await;
+    }
+    let files = remote.on_demand(&[site.layer], &reads).await.unwrap().unwrap();
+    for name in &names {
+        assert!(read(&files, site.layer, name).await.unwrap() == contents(name));
+    }
+    drop(ahead);
+    assert_eq!((tier.count("range"), tier.count("fetch")), (1, 0), "{:?}", tier.asked());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tier_that_fails_ahead_of_demand_is_not_held_against_it() {
+    let (site, place) = (site(), tempfile::tempdir().unwrap());
+    let down = Arc::new(AtomicUsize::new(1));
+    let switch = down.clone();
+    let tier = odd(place.path()).twisted(move |_, _, bytes| match switch.load(Ordering::Acquire) {
+        0 => Ok(bytes),
+        _ => Err(TierError::Unreachable("down".to_owned())),
+    });
+    site.publish(&tier).await;
+    let there = home();
+    let (remote, heard) = remote(&there, vec![Arc::new(tier.clone())]);
+    remote.sync().await.unwrap();
+    for _ in 0..3 {
+        let ahead = remote.ahead_of_demand(&[site.layer], &site.reads(&[&file(10)])).await.unwrap().unwrap();
+        let asked = tier.count("range");
+        while tier.count("range") == asked {
+            tokio::task::yield_now().await;
+        }
+        drop(ahead);
+    }
+    down.store(0, Ordering::Release);
+    let files = remote.on_demand(&[site.layer], &[]).await.unwrap().unwrap();
+    assert!(read(&files, site.layer, &file(10)).await.unwrap() == contents(&file(10)));
+    assert_eq!(heard.warnings(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_one_step_read_comes_once_for_all_steps_of_a_build() {
     let (site, place) = (site(), tempfile::tempdir().unwrap());
     let tier = odd(place.path());
@@ -303,23 +352,29 @@ async fn what_is_no_file_of_the_layer_is_refused_and_layers_that_are_here_are_op
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_folder_of_what_came_goes_with_it_also_while_something_is_on_its_way() {
+async fn what_came_is_under_no_name_and_goes_with_it_also_while_something_is_on_its_way() {
     let (site, place) = (site(), tempfile::tempdir().unwrap());
     let tier = odd(place.path());
     site.publish(&tier).await;
     let there = home();
     let (remote, _) = remote(&there, vec![Arc::new(tier)]);
     remote.sync().await.unwrap();
-    let folders = || walk(&there.dir.path().join("tmp"));
-    let before = folders();
+    let named = || walk(&there.dir.path().join("tmp"));
+    // A file that is open and has no name any more.
+    let open = || {
+        let links =
+            std::fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        links.filter(|to| to.starts_with(there.dir.path()) && to.to_string_lossy().ends_with(" (deleted)")).count()
+    };
+    let before = named();
     let files = remote.on_demand(&[site.layer], &site.reads(&["large", &file(20)])).await.unwrap().unwrap();
     read(&files, site.layer, &file(20)).await.unwrap();
-    assert!(folders() > before);
+    assert_eq!((named(), open()), (before, 1));
     drop(files);
     // What came is kept for the next step of the build.
-    assert!(folders() > before);
+    assert_eq!((named(), open()), (before, 1));
     drop(remote);
-    while folders() > before {
+    while open() > 0 {
         tokio::task::yield_now().await;
     }
 }

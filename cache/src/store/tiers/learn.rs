@@ -32,6 +32,10 @@ pub(super) fn tell(db: &Connection, tier: &str, key: &ContentHash, day: u32) -> 
     .map(drop)
 }
 
+pub(super) fn tell_advice(db: &Connection, key: &str, told: &str) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO names VALUES (?1, ?2, ?3)")?.execute([super::ADVICE, key, told]).map(drop)
+}
+
 pub(super) fn learn_runs(db: &Connection, tier: &str, segment: &Segment, read: bool) -> rusqlite::Result<()> {
     let mut seq: i64 = db.query_row("SELECT coalesce(max(seq), 0) FROM runs", [], |row| row.get(0))?;
     for run in &segment.runs {

@@ -199,3 +199,33 @@ fn a_layer_whose_contents_are_in_packs_can_be_had_until_one_of_them_is_gone() {
     store.forget_place(&layer, "there").unwrap();
     assert_eq!(store.blob_places(&blob("two").digest).unwrap(), []);
 }
+
+#[test]
+fn advice_that_changed_back_is_told_again() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let names = [(GUESSES.to_owned(), "a".to_owned())];
+    let tell = |time: u64, value: &str| {
+        store.set_name(GUESSES, "a", value).unwrap();
+        let (segment, _) = store.to_tell("tier", &[], &names).unwrap();
+        let name = SegmentName { time: time as i64, digest: Digest::of(&time.to_be_bytes()) };
+        store.learn("tier", &name, &segment, true).unwrap();
+        segment.names.len()
+    };
+    let told = ["right", "right", "wrong", "right", "right"].into_iter().zip(1..).map(|(value, at)| tell(at, value));
+    assert_eq!(told.collect::<Vec<_>>(), [1, 0, 1, 1, 0]);
+    store.forget_tier("tier").unwrap();
+    assert_eq!(tell(9, "right"), 1, "one that is not known any more is told all");
+}
+
+#[test]
+fn of_two_pieces_of_advice_the_one_that_came_later_counts() {
+    let (home, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (store, other) = (Store::open(home.path()).unwrap(), Store::open(other.path()).unwrap());
+    other.set_name(GUESSES, "a", "right").unwrap();
+    store.set_name(GUESSES, "a", "wrong").unwrap();
+    let (segment, _) = store.to_tell("tier", &[], &[(GUESSES.to_owned(), "a".to_owned())]).unwrap();
+    let name = SegmentName { time: 1, digest: Digest::of(b"segment") };
+    other.learn("tier", &name, &segment, true).unwrap();
+    assert_eq!(other.name(GUESSES, "a").unwrap().as_deref(), Some("wrong"));
+}

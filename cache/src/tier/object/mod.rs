@@ -23,6 +23,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt};
+use tokio::sync::Semaphore;
 
 pub use connect::PlaceError;
 
@@ -62,6 +63,8 @@ pub struct ObjectTier {
     store: Arc<dyn ObjectStore>,
     root: Path,
     options: ObjectOptions,
+    /// Turns of what is sent, all blobs together.
+    sending: Arc<Semaphore>,
 }
 
 // The stores' own `Debug` shows keys.
@@ -93,7 +96,13 @@ impl ObjectTier {
     ) -> Result<Self, PlaceError> {
         let settings = settings.into_iter().map(|(key, value)| (key.as_ref().to_ascii_lowercase(), value.into()));
         let place = connect::open(url, &settings.collect::<Vec<_>>(), &options)?;
-        Ok(Self { name: place.name, store: place.store, root: place.prefix.join("shiplap-cache").join("v1"), options })
+        Ok(Self {
+            name: place.name,
+            store: place.store,
+            root: place.prefix.join("shiplap-cache").join("v1"),
+            options,
+            sending: Arc::new(Semaphore::new(send::BLOBS)),
+        })
     }
 
     /// The variables of the environment with which other programs are told what is needed for an address of this kind. Their names are settings of

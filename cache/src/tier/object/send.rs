@@ -21,6 +21,9 @@ const PIECE: u64 = 5 << 20;
 /// So many pieces of a blob are on their way, and in memory, at a time.
 const PARALLEL: usize = 2;
 
+/// So many blobs are on their way at a time: each has its share of the line, and must move within our patience.
+pub(super) const BLOBS: usize = 8;
+
 impl ObjectTier {
     /// Sends a blob of the store. Its bytes are checked first, or as they go: what is damaged here becomes no object there.
     pub(super) async fn send(&self, store: &Store, at: &Path, blob: &TierBlob) -> TierResult<()> {
@@ -29,6 +32,8 @@ impl ObjectTier {
         if actual != size {
             return Err(Error::WrongSize { digest, expected: size, actual }.into());
         }
+        // Closed by nobody.
+        let _turn = self.sending.acquire().await;
         if size <= PIECE {
             let bytes = blocking(move || blobs.read(&digest)).await??;
             self.within(self.store.put(at, bytes.into())).await?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shiplap_cache::tier::table::Table;
 use shiplap_cache::{Digest, Store};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::heap::Heap;
 use crate::Result;
@@ -19,7 +19,12 @@ pub(in crate::remote) struct Kept {
     changed: Notify,
     /// How much comes that somebody waits for.
     urgent: watch::Sender<usize>,
+    /// Turns of what is not urgent.
+    pub later: Semaphore,
 }
+
+/// So much of what is not urgent comes at once.
+const LATER: usize = 4;
 
 impl Kept {
     pub fn new(store: &Store) -> Result<Self> {
@@ -28,6 +33,7 @@ impl Kept {
             coming: Mutex::default(),
             changed: Notify::new(),
             urgent: watch::Sender::new(0),
+            later: Semaphore::new(LATER),
         })
     }
 
@@ -129,6 +135,21 @@ mod tests {
 
     fn frames(claim: &Claim) -> Vec<(usize, usize)> {
         claim.ranges.iter().map(|range| (range.start, range.end)).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_not_urgent_waits_for_all_that_is() {
+        let home = tempfile::tempdir().unwrap();
+        let kept = Arc::new(Kept::new(&Store::open(home.path()).unwrap()).unwrap());
+        kept.idle().await;
+        let (one, other) = (kept.urgent(), kept.urgent());
+        let waiting = kept.idle();
+        tokio::pin!(waiting);
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        drop(one);
+        assert!(futures::poll!(waiting.as_mut()).is_pending(), "one is still urgent");
+        drop(other);
+        waiting.await;
     }
 
     #[tokio::test]

@@ -67,6 +67,14 @@ impl Remote {
         urgency: Urgency,
     ) -> Result<Option<Arc<OnDemand>>> {
         let missing = self.missing(layers)?;
+        let kept = self.kept()?;
+        let _urgent = match urgency {
+            Urgency::Now => Some(kept.urgent()),
+            Urgency::Later => {
+                kept.idle().await;
+                None
+            }
+        };
         if missing.is_empty() || self.indices(&missing).await?.is_err() {
             return Ok(None);
         }
@@ -86,7 +94,7 @@ impl Remote {
         if part.saturating_mul(100) > total.saturating_mul(MOST) {
             return Ok(None);
         }
-        if part > 0 {
+        if part > 0 && urgency == Urgency::Now {
             self.watch.fetching(missing.len(), part);
         }
         let queue: VecDeque<Unit> = planned.into_iter().flat_map(|(_, units)| units).collect();

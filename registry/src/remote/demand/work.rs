@@ -62,9 +62,14 @@ impl Ending {
                 });
             }
             Some(Work::Queue) => loop {
-                if shared.urgency == Urgency::Later {
-                    shared.kept.idle().await;
-                }
+                let _turn = match shared.urgency {
+                    Urgency::Now => None,
+                    Urgency::Later => {
+                        let turn = shared.kept.later.acquire().await;
+                        shared.kept.idle().await;
+                        turn.ok()
+                    }
+                };
                 let Some(unit) = shared.take() else { break };
                 let mut one = Self::new(shared.clone(), Work::Unit(unit));
                 Box::pin(one.go()).await;
@@ -125,7 +130,11 @@ impl Shared {
         for frames in claim.ranges.iter().cloned() {
             let unit = Unit { pack: unit.pack, frames };
             if let Err(error) = self.remote.frames(place, pack, &table, &unit, (&self.kept.heap, false)).await {
-                self.remote.refused(place, pack, error);
+                match self.urgency {
+                    Urgency::Now => self.remote.refused(place, pack, error),
+                    // Whoever needs it hears of it.
+                    Urgency::Later => tracing::debug!(%error, "files of a layer do not come ahead"),
+                }
                 return false;
             }
         }
@@ -157,7 +166,8 @@ impl Remote {
             Ok::<_, TierError>((self.part(place, pack, &range, whole).await?, range, request))
         });
         let mut parts = std::pin::pin!(requests.buffered(2));
-        while let Some(part) = parts.next().await {
+        let mut next = parts.next().await;
+        while let Some(part) = next {
             let (packed, range, request) = part?;
             let table = table.clone();
             let sorted = blocking(move || {
@@ -169,7 +179,9 @@ impl Remote {
                 }
                 Ok(sorter)
             });
-            sorter = match sorted.await {
+            let (sorted, following) = tokio::join!(sorted, parts.next());
+            next = following;
+            sorter = match sorted {
                 Ok(sorter) => sorter,
                 Err(Failed::Frame(why)) => return Err(corrupt(why)),
                 Err(Failed::Sort(Trouble::Wrong)) => {
@@ -219,9 +231,9 @@ impl Remote {
         }
     }
 
-    /// Whose turn it is to fetch a pack whole.
-    fn turn(&self, pack: Digest) -> Arc<tokio::sync::Mutex<()>> {
-        self.packs.lock().unwrap_or_else(PoisonError::into_inner).entry(pack).or_default().clone()
+    /// Whose turn it is to fetch a pack whole, or a table.
+    fn turn(&self, blob: Digest) -> Arc<tokio::sync::Mutex<()>> {
+        self.packs.lock().unwrap_or_else(PoisonError::into_inner).entry(blob).or_default().clone()
     }
 
     async fn part_here(&self, pack: &Pack, range: &Range<u64>) -> TierResult<Option<Vec<u8>>> {
@@ -243,6 +255,8 @@ impl Remote {
 
     /// The table of a pack, read once in a process.
     pub(in crate::remote) async fn pack_table(&self, place: &TierPlace, pack: &Pack) -> TierResult<Arc<Table>> {
+        let turn = self.turn(pack.table.digest);
+        let _turn = turn.lock().await;
         if let Some(table) = self.table_here(pack).await {
             return Ok(table);
         }

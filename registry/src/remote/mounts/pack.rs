@@ -1,5 +1,6 @@
 //! What is in a cache mount, packed part by part.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -36,18 +37,22 @@ pub(super) fn pack(store: &Store, label: &str, most: u64, free: Parts) -> Result
     let whole = held::read(&folder).and(free);
     let index = capture(&data, store.overlay())?;
     let files = newest(&index, most);
-    whole.iter().map(|part| Ok((part, pack_part(store, &data, &index, &files, part)?))).collect()
+    let mut parts: HashMap<Part, Vec<&Entry>> = HashMap::new();
+    for file in &files {
+        parts.entry(part_of(&file.path)).or_default().push(file);
+    }
+    let packed = |part| match parts.get(&part) {
+        Some(files) => Ok((part, Some(pack_part(store, &data, &index, files)?))),
+        None => Ok((part, None)),
+    };
+    whole.iter().map(packed).collect()
 }
 
-fn pack_part(store: &Store, data: &Path, all: &LayerIndex, files: &[Entry], part: Part) -> Result<Option<TierBlob>> {
-    let files: Vec<&Entry> = files.iter().filter(|file| part_of(&file.path) == part).collect();
-    if files.is_empty() {
-        return Ok(None);
-    }
-    let index = with_folders(all, &files)?;
+fn pack_part(store: &Store, data: &Path, all: &LayerIndex, files: &[&Entry]) -> Result<TierBlob> {
+    let index = with_folders(all, files)?;
     let (_, digest, size) =
         crate::pack::compress(store, Compression::Zstd, |out| tarball::write_layer(out, data, &index, None))?;
-    Ok(Some(TierBlob { digest, size }))
+    Ok(TierBlob { digest, size })
 }
 
 /// The files of a cache. Of more than `most` bytes, those that were written last.
