@@ -33,7 +33,7 @@ pub struct CacheFlags {
     #[arg(long, value_name = "SPEC")]
     cache_from: Vec<String>,
     /// Put what this build makes here, as --cache-from names places (type=local,dest=DIR); mode=max is the layers of all steps, mode=min those
-    /// of the image
+    /// of the image; mounts=SIZE bounds what is sent of each cache mount, 1GB when left out, 0B for none
     #[arg(long, value_name = "SPEC")]
     cache_to: Vec<String>,
     /// Put nothing into any cache elsewhere, for builds of code that nobody has looked at yet

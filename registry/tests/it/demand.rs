@@ -13,7 +13,7 @@ use crate::faulty::{Fault, Front};
 use crate::fixture::{client, home};
 use crate::server::Server;
 use crate::tiers::Registries;
-use lab::{FILES, LARGE, SMALL, file, learnt, noise, odd, read, remote, site};
+use lab::{FILES, LARGE, Ready, SMALL, file, learnt, noise, odd, read, ready, remote, site};
 
 /// All of it, in the order of the names.
 fn everything() -> Vec<String> {
@@ -94,12 +94,8 @@ async fn a_server_sends_no_more_than_the_frames_of_what_is_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_read_the_last_time_comes_before_anybody_asks() {
-    let (site, place) = (site(), tempfile::tempdir().unwrap());
-    let tier = odd(place.path());
-    site.publish(&tier).await;
-    let there = home();
-    let (remote, _) = remote(&there, vec![Arc::new(tier.clone())]);
-    remote.sync().await.unwrap();
+    let lab = ready(|tier| tier).await;
+    let (site, tier, remote) = (&lab.site, &lab.tier, &lab.remote);
     let names: Vec<String> = (10..30).map(file).collect();
     let reads = site.reads(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let files = remote.on_demand(&[site.layer], &reads).await.unwrap().unwrap();
@@ -114,12 +110,8 @@ async fn what_was_read_the_last_time_comes_before_anybody_asks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_ahead_is_there_when_it_is_needed_and_no_layer_comes_for_it() {
-    let (site, place) = (site(), tempfile::tempdir().unwrap());
-    let tier = odd(place.path());
-    site.publish(&tier).await;
-    let there = home();
-    let (remote, _) = remote(&there, vec![Arc::new(tier.clone())]);
-    remote.sync().await.unwrap();
+    let lab = ready(|tier| tier).await;
+    let (site, tier, remote) = (&lab.site, &lab.tier, &lab.remote);
     let names: Vec<String> = (10..30).map(file).collect();
     let reads = site.reads(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let ahead = remote.ahead_of_demand(&[site.layer], &reads).await.unwrap().unwrap();
@@ -136,17 +128,16 @@ async fn what_came_ahead_is_there_when_it_is_needed_and_no_layer_comes_for_it() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tier_that_fails_ahead_of_demand_is_not_held_against_it() {
-    let (site, place) = (site(), tempfile::tempdir().unwrap());
     let down = Arc::new(AtomicUsize::new(1));
     let switch = down.clone();
-    let tier = odd(place.path()).twisted(move |_, _, bytes| match switch.load(Ordering::Acquire) {
-        0 => Ok(bytes),
-        _ => Err(TierError::Unreachable("down".to_owned())),
-    });
-    site.publish(&tier).await;
-    let there = home();
-    let (remote, heard) = remote(&there, vec![Arc::new(tier.clone())]);
-    remote.sync().await.unwrap();
+    let lab = ready(|tier| {
+        tier.twisted(move |_, _, bytes| match switch.load(Ordering::Acquire) {
+            0 => Ok(bytes),
+            _ => Err(TierError::Unreachable("down".to_owned())),
+        })
+    })
+    .await;
+    let (site, tier, remote, heard) = (&lab.site, &lab.tier, &lab.remote, &lab.heard);
     for _ in 0..3 {
         let ahead = remote.ahead_of_demand(&[site.layer], &site.reads(&[&file(10)])).await.unwrap().unwrap();
         let asked = tier.count("range");
@@ -163,12 +154,8 @@ async fn a_tier_that_fails_ahead_of_demand_is_not_held_against_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_step_read_comes_once_for_all_steps_of_a_build() {
-    let (site, place) = (site(), tempfile::tempdir().unwrap());
-    let tier = odd(place.path());
-    site.publish(&tier).await;
-    let there = home();
-    let (remote, _) = remote(&there, vec![Arc::new(tier.clone())]);
-    remote.sync().await.unwrap();
+    let lab = ready(|tier| tier).await;
+    let (site, tier, remote) = (&lab.site, &lab.tier, &lab.remote);
     let names: Vec<String> = (10..30).map(file).collect();
     let reads = site.reads(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let layers = [site.layer];
@@ -186,12 +173,8 @@ async fn what_one_step_read_comes_once_for_all_steps_of_a_build() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_nearly_everything_is_read_the_whole_is_cheaper_and_when_all_is_here_nothing_comes() {
-    let (site, place) = (site(), tempfile::tempdir().unwrap());
-    let tier = odd(place.path());
-    site.publish(&tier).await;
-    let there = home();
-    let (remote, _) = remote(&there, vec![Arc::new(tier.clone())]);
-    remote.sync().await.unwrap();
+    let lab = ready(|tier| tier).await;
+    let (site, remote) = (&lab.site, &lab.remote);
     let reads = site.reads(&["large", &file(1), &file(5), &file(15), &file(25), &file(35), &file(45)]);
     assert!(remote.on_demand(&[site.layer], &reads).await.unwrap().is_none());
     assert!(remote.on_demand(&[site.layer], &reads[..2]).await.unwrap().is_some());
@@ -201,12 +184,8 @@ async fn when_nearly_everything_is_read_the_whole_is_cheaper_and_when_all_is_her
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_threads_open_files_at_once_and_no_part_comes_twice() {
-    let (site, place) = (site(), tempfile::tempdir().unwrap());
-    let tier = odd(place.path());
-    site.publish(&tier).await;
-    let there = home();
-    let (remote, _) = remote(&there, vec![Arc::new(tier.clone())]);
-    remote.sync().await.unwrap();
+    let lab = ready(|tier| tier).await;
+    let (site, tier, remote) = (&lab.site, &lab.tier, &lab.remote);
     let names: Vec<String> = (0..20).map(file).collect();
     let reads = site.reads(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let files = remote.on_demand(&[site.layer], &reads).await.unwrap().unwrap();
@@ -353,12 +332,7 @@ async fn what_is_no_file_of_the_layer_is_refused_and_layers_that_are_here_are_op
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_is_under_no_name_and_goes_with_it_also_while_something_is_on_its_way() {
-    let (site, place) = (site(), tempfile::tempdir().unwrap());
-    let tier = odd(place.path());
-    site.publish(&tier).await;
-    let there = home();
-    let (remote, _) = remote(&there, vec![Arc::new(tier)]);
-    remote.sync().await.unwrap();
+    let Ready { site, there, remote, place: _place, .. } = ready(|tier| tier).await;
     let named = || walk(&there.dir.path().join("tmp"));
     // A file that is open and has no name any more.
     let open = || {

@@ -226,3 +226,22 @@ pub async fn read(files: &Arc<OnDemand>, layer: LayerId, at: &str) -> std::io::R
     };
     tokio::task::spawn_blocking(read).await.unwrap()
 }
+
+/// A layer that one machine told a tier of, and another machine that knows that.
+pub struct Ready {
+    pub site: Site,
+    pub tier: Odd,
+    pub there: Home,
+    pub remote: Arc<Remote>,
+    pub heard: Arc<Heard>,
+    pub place: tempfile::TempDir,
+}
+
+pub async fn ready(twist: impl FnOnce(Odd) -> Odd) -> Ready {
+    let (site, place, there) = (site(), tempfile::tempdir().unwrap(), home());
+    let tier = twist(odd(place.path()));
+    site.publish(&tier).await;
+    let (remote, heard) = remote(&there, vec![Arc::new(tier.clone())]);
+    remote.sync().await.unwrap();
+    Ready { site, tier, there, remote, heard, place }
+}
