@@ -139,8 +139,8 @@ async fn a_tier_that_fails_ahead_of_demand_is_not_held_against_it() {
     .await;
     let (site, tier, remote, heard) = (&lab.site, &lab.tier, &lab.remote, &lab.heard);
     for _ in 0..3 {
-        let ahead = remote.ahead_of_demand(&[site.layer], &site.reads(&[&file(10)])).await.unwrap().unwrap();
         let asked = tier.count("range");
+        let ahead = remote.ahead_of_demand(&[site.layer], &site.reads(&[&file(10)])).await.unwrap().unwrap();
         while tier.count("range") == asked {
             tokio::task::yield_now().await;
         }
