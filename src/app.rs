@@ -243,6 +243,11 @@ impl App {
         Ok(remote.clone())
     }
 
+    /// Whether layers that only a cache has come whole where files of them are needed.
+    pub fn wants_whole_layers(&self) -> bool {
+        self.whole_layers.get().copied().unwrap_or_default()
+    }
+
     /// What moved between here and the tiers so far.
     pub fn traffic(&self) -> Option<tiers::Traffic> {
         self.remote.get()?.as_ref().map(|remote| remote.moved().into())
@@ -266,7 +271,7 @@ impl App {
         let cancel = cancel.map_err(|e| Failure::new(Kind::Failed, format!("cannot prepare for Ctrl-C: {e}")))?;
         let builder = Builder::new(images.clone(), Sandbox::this_program(), client, cancel);
         let builder = builder.with_remote(self.remote(images)?);
-        let builder = builder.fetching_whole_layers(self.whole_layers.get().copied().unwrap_or_default());
+        let builder = builder.fetching_whole_layers(self.wants_whole_layers());
         Ok(Arc::new(builder.together(self.together.clone())))
     }
 

@@ -5,22 +5,20 @@ use std::path::Path;
 
 use shiplap_manifests::Config;
 use shiplap_manifests::config::{Deploy, Instance};
-use shiplap_manifests::inspect::{self, Environment, Facts};
+use shiplap_manifests::inspect::{Environment, Facts, InspectError};
 use shiplap_manifests::names::ImageName;
 use shiplap_manifests::release::{ImageInputs, MigrationSet};
-use shiplap_registry::{Image, Images, Packed};
 
 use crate::app::App;
 
 /// Adds what an image holds to its inputs, and gives its migrations. An image that cannot be read is released all the same, without them.
 pub fn add(
     app: &App,
-    images: &Images,
-    (name, image): (&ImageName, &Image),
-    packed: &Packed,
+    name: &ImageName,
+    told: Result<Facts, InspectError>,
     inputs: &mut ImageInputs,
 ) -> Option<MigrationSet> {
-    match inspect::facts(images, &image.id(), &packed.manifest.digest) {
+    match told {
         Ok(Facts { facts, migrations }) => {
             inputs.facts.extend(facts);
             Some(migrations)

@@ -1,6 +1,7 @@
 //! The `shiplap` command. What it does is in the crates; here are the words for it.
 
 mod app;
+mod away;
 mod cli;
 mod commands;
 mod deploying;

@@ -8,7 +8,7 @@ use shiplap_cache::Digest;
 use shiplap_manifests::config::{
     ArgoCdTarget, Config, Deploy, HelmTarget, Image, KustomizeTarget, Secret, TerraformTarget,
 };
-use shiplap_manifests::images::{ImageCheck, ImageProblem};
+use shiplap_manifests::images::ImageProblem;
 use shiplap_manifests::names::{ImageName, Reference};
 use shiplap_manifests::release::{ImageInputs, ReleaseImage};
 use shiplap_registry::{Error, Images, Packed};
@@ -113,14 +113,22 @@ pub struct Check<'a> {
     images: &'a Images,
 }
 
+/// How much of an image the store has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Here {
+    /// All.
+    Whole,
+    /// Not its layers, which never came here: it was pushed with what a cache has. What is missing.
+    ButForLayers(String),
+}
+
 impl<'a> Check<'a> {
     pub fn new(images: &'a Images) -> Self {
         Self { images }
     }
-}
 
-impl ImageCheck for Check<'_> {
-    fn check(&self, reference: &Reference, digest: &Digest) -> std::result::Result<(), ImageProblem> {
+    /// How much of an image is here. It is whole, or was not meant to be.
+    pub fn look(&self, reference: &Reference, digest: &Digest) -> std::result::Result<Here, ImageProblem> {
         let unknown = |e: &dyn std::error::Error| ImageProblem::Unknown(e.to_string());
         let name: shiplap_registry::Reference = reference.to_string().parse().map_err(|e| unknown(&e))?;
         match self.images.tag_digest(&name).map_err(|e| unknown(&e))? {
@@ -131,7 +139,12 @@ impl ImageCheck for Check<'_> {
         // What no registry holds is here or nowhere, and is read to its end.
         let only_copy = reference.repository.registry().is_none();
         match self.images.check_whole(digest, only_copy) {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(Here::Whole),
+            Err(error @ Error::NotWhole { .. })
+                if !only_copy && self.images.check_but_for_elsewhere(digest).is_ok() =>
+            {
+                Ok(Here::ButForLayers(error.to_string()))
+            }
             Err(error @ Error::NotWhole { .. }) => Err(ImageProblem::Incomplete(error.to_string())),
             Err(error) => Err(unknown(&error)),
         }

@@ -15,6 +15,7 @@
 //! | `first` | build and push the image, on a machine with nothing, without any cache elsewhere |
 //! | `export` | the same command on the same machine with `--cache-to`: all is built and the image is there, so what is left is the export |
 //! | `mounts` | Shiplap alone: the same once more, with the contents of `RUN --mount=type=cache`, which `export` leaves out because BuildKit exports none |
+//! | `release` | Shiplap alone, from the cache in the registry: each side forgets, and the unchanged image is released into a repository that has nothing, with the files that are read, and with all layers |
 //! | the others | each side forgets all that it has on this machine, the tree is edited, a minute passes, and it builds, pushes and updates the cache |
 //!
 //! Images are in the registry. BuildKit's cache is there too; ours is where `--tier` says: `s3` is the server whose program is in `SHIPLAP_TEST_S3` (moto, which
@@ -33,6 +34,7 @@ mod command;
 mod edits;
 mod measure;
 mod proxy;
+mod release;
 mod s3;
 mod sides;
 #[path = "../scenarios/site.rs"]
@@ -47,7 +49,7 @@ use serde_json::json;
 
 use command::Result;
 use edits::Edit;
-use measure::{Measured, ratios};
+use measure::{Measured, ratio, ratios};
 use proxy::{Network, Proxy};
 use sides::{BuildKit, Export, Shiplap, Side, Tier};
 use site::Site;
@@ -99,11 +101,15 @@ fn run(options: &Options) -> Result<()> {
     let registry = proxy.before(&registry)?;
     let store = options.tier.contains(&Tier::S3).then(s3::Server::start).transpose()?;
     let objects = store.as_ref().map(|store| proxy.before(&store.address)).transpose()?;
-    let mut sides: Vec<Box<dyn Side>> = Vec::new();
+    let (mut sides, mut in_registry): (Vec<Box<dyn Side>>, Option<Shiplap>) = (Vec::new(), None);
     for tier in &options.tier {
         let unique = site.next();
         let flags = tier.flags(work.path(), &registry, objects.as_deref(), unique);
-        sides.push(Box::new(Shiplap::new(work.path(), &registry, *tier, flags, unique)));
+        let side = Shiplap::new(work.path(), &registry, *tier, flags, unique);
+        if *tier == Tier::Registry {
+            in_registry = Some(side.clone());
+        }
+        sides.push(Box::new(side));
     }
     match std::env::var("SHIPLAP_BENCH_DOCKER") {
         Ok(docker) if !docker.is_empty() => {
@@ -136,11 +142,23 @@ fn run(options: &Options) -> Result<()> {
             }
         }
     }
+    if let Some(side) = &in_registry {
+        for round in 0..options.rounds {
+            forget(&mut sides)?;
+            for (way, name) in release::WAYS {
+                let unique = site.next();
+                measured.time("release", round, name, || release::release(side, &site, work.path(), way, unique))?;
+            }
+        }
+    }
     for side in &mut sides {
         side.forget()?;
     }
     let cases = ["first", "export"].into_iter().chain(CASES.map(|(case, _)| case));
     ratios(&measured.rows, &cases.collect::<Vec<_>>());
+    if in_registry.is_some() {
+        ratio(&measured.rows, "release", release::WHOLE, release::FILES);
+    }
     if let Some(out) = &options.out {
         let all = json!({"mbit": options.mbit, "delay": options.delay, "runs": measured.rows});
         std::fs::write(out, serde_json::to_string_pretty(&all)?)?;

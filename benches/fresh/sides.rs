@@ -50,6 +50,7 @@ pub trait Side {
 }
 
 /// The names of one side in the registry. Other runs of this program have others.
+#[derive(Clone)]
 struct Names {
     base: String,
     image: String,
@@ -77,6 +78,7 @@ impl Names {
 }
 
 /// `--cache-from` and `--cache-to` of one place.
+#[derive(Clone)]
 pub struct CacheFlags {
     from: String,
     to: String,
@@ -120,8 +122,10 @@ impl Tier {
     }
 }
 
+#[derive(Clone)]
 pub struct Shiplap {
     store: PathBuf,
+    registry: String,
     tier: Tier,
     flags: CacheFlags,
     names: Names,
@@ -130,13 +134,29 @@ pub struct Shiplap {
 impl Shiplap {
     pub fn new(work: &Path, registry: &str, tier: Tier, flags: CacheFlags, unique: u64) -> Self {
         let store = work.join(format!("store-{unique}"));
-        Self { store, tier, flags, names: Names::new(registry, "shiplap", unique) }
+        Self { store, registry: registry.to_owned(), tier, flags, names: Names::new(registry, "shiplap", unique) }
     }
 
-    fn command(&self) -> Command {
+    /// Where its images are.
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// The name of its base image.
+    pub fn base(&self) -> &str {
+        &self.names.base
+    }
+
+    /// The flag that names its cache.
+    pub fn cache_from(&self) -> &str {
+        &self.flags.from
+    }
+
+    /// The program, with a store.
+    pub fn command(store: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shiplap"));
         command.env_remove("SHIPLAP_CONFIG").env_remove("SOURCE_DATE_EPOCH");
-        command.arg("--home").arg(&self.store).args(["--progress", "quiet", "--json"]);
+        command.arg("--home").arg(store).args(["--progress", "quiet", "--json"]);
         command
     }
 }
@@ -155,10 +175,10 @@ impl Side for Shiplap {
     }
 
     fn prepare(&mut self, site: &Site) -> Result<()> {
-        let mut import = self.command();
+        let mut import = Self::command(&self.store);
         import.arg("import").arg(&site.base.tar).arg(&self.names.base);
         output(import.args(site.changes.iter().map(|change| format!("--change={change}"))))?;
-        output(self.command().args(["push", &self.names.base])).map(drop)
+        output(Self::command(&self.store).args(["push", &self.names.base])).map(drop)
     }
 
     fn forget(&mut self) -> Result<()> {
@@ -167,7 +187,7 @@ impl Side for Shiplap {
     }
 
     fn build(&mut self, site: &Site, export: Export) -> Result<Built> {
-        let mut command = self.command();
+        let mut command = Self::command(&self.store);
         command.arg("build");
         match export {
             Export::Nothing => {}

@@ -28,7 +28,7 @@ pub enum ImageProblem {
     /// The place could not be asked. Not to know is no reason to go on.
     #[error("could not be looked up: {0}")]
     Unknown(String),
-    /// The store has it, whole, and its registry could not be asked: a person may decide to go on.
+    /// Its registry, which had it whole when it was released, could not be asked: a person may decide to go on.
     #[error("could not be looked up in its registry: {0}")]
     NotAsked(String),
 }

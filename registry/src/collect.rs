@@ -151,7 +151,7 @@ impl Collector {
         Ok(())
     }
 
-    /// Tags, manifests that are served, and `roots` that are not here whole.
+    /// Tags, manifests that are served, and `roots` that are not here whole. Layers of which was noted that a registry has them need not be here for a tag or a root.
     ///
     /// # Errors
     /// The store fails.
@@ -171,7 +171,12 @@ impl Collector {
         all.extend(untagged.map(|row| root(row.digest, format!("{}@{}", row.repository, row.digest))));
         let mut broken = Vec::new();
         for Root { digest, is_manifest, need, name } in all {
-            let missing = self.missing(&digest, is_manifest)?;
+            let mut missing = self.missing(&digest, is_manifest)?;
+            // What others pull from here must be here.
+            if is_manifest && need != Need::Served && !missing.is_empty() {
+                let elsewhere = self.images.elsewhere(&digest)?;
+                missing.retain(|blob| !elsewhere.contains(blob));
+            }
             if !missing.is_empty() {
                 broken.push(Broken { name, need, missing });
             }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use shiplap_cache::{Digest, ImageId, Store};
 
 use crate::tag::ReleaseTag;
-use crate::{Error, Image, PackOptions, Packed, Progress, Reference, Repository, Result};
+use crate::{Error, Image, Of, PackOptions, Packed, Progress, Reference, Repository, Result};
 
 pub(crate) const RECORDS: &str = "image";
 pub(crate) const NAMES: &str = "image-name";
 /// The space of tags; its names are `registry/path:tag`.
 pub(crate) const TAGS: &str = "tag";
 pub(crate) const MANIFESTS: &str = "manifest";
+/// What is noted of a manifest whose layers need not be here.
+const ELSEWHERE: &str = "layers-elsewhere";
 
 /// The images of a store.
 #[derive(Debug, Clone)]
@@ -267,6 +269,33 @@ impl Images {
     /// [`Error::NotWhole`] names the first part that is missing or damaged.
     pub fn check_whole(&self, manifest: &Digest, bytes: bool) -> Result<u64> {
         crate::whole::check(&self.store, manifest, bytes)
+    }
+
+    /// Notes that the layers of a manifest that are not here need not be: its registry has them, and they never came here.
+    ///
+    /// # Errors
+    /// Something else is missing or damaged, or the database fails.
+    pub fn note_elsewhere(&self, manifest: &Digest) -> Result<()> {
+        let missing = crate::whole::missing_layers(&self.store, manifest)?;
+        let bytes = serde_json::to_vec(&missing).map_err(shiplap_cache::Error::from)?;
+        self.keep_worked_out(&Of::Manifest(*manifest), ELSEWHERE, &bytes)
+    }
+
+    /// The layers of which that was noted.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn elsewhere(&self, manifest: &Digest) -> Result<Vec<Digest>> {
+        let noted = self.worked_out(&Of::Manifest(*manifest), ELSEWHERE)?;
+        Ok(noted.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+    }
+
+    /// Checks that everything a manifest names is here but for the layers of which that was noted. Only a registry knows whether the image is whole then.
+    ///
+    /// # Errors
+    /// [`Error::NotWhole`] names the first part that is missing or damaged.
+    pub fn check_but_for_elsewhere(&self, manifest: &Digest) -> Result<u64> {
+        crate::whole::check_but(&self.store, manifest, &self.elsewhere(manifest)?)
     }
 }
 

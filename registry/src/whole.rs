@@ -1,5 +1,7 @@
 //! Is an image here, all of it?
 
+use std::cell::RefCell;
+
 use shiplap_cache::{Digest, Store};
 
 use crate::media::Document;
@@ -39,16 +41,34 @@ fn state(store: &Store, digest: &Digest) -> Option<String> {
     Some(format!("{}:{} {} {modified:?} {changed:?}", meta.dev(), meta.ino(), meta.len()))
 }
 
+/// Whether a layer's blob need not be here.
+type Away<'a> = dyn Fn(&Digest) -> Result<bool> + 'a;
+
 pub(crate) fn check(store: &Store, manifest: &Digest, bytes: bool) -> Result<u64> {
-    check_parts(store, manifest, bytes, false)
+    check_parts(store, manifest, bytes, &|_| Ok(false))
 }
 
 /// As [`check`]; a blob that a tier in use has counts as being here.
 pub(crate) fn check_anywhere(store: &Store, manifest: &Digest) -> Result<u64> {
-    check_parts(store, manifest, false, true)
+    check_parts(store, manifest, false, &|blob| Ok(!store.blob_places(blob)?.is_empty()))
 }
 
-fn check_parts(store: &Store, manifest: &Digest, bytes: bool, elsewhere: bool) -> Result<u64> {
+/// As [`check`]; these need not be here.
+pub(crate) fn check_but(store: &Store, manifest: &Digest, these: &[Digest]) -> Result<u64> {
+    check_parts(store, manifest, false, &|blob| Ok(these.contains(blob)))
+}
+
+/// The layers that a manifest names and that are not here.
+pub(crate) fn missing_layers(store: &Store, manifest: &Digest) -> Result<Vec<Digest>> {
+    let missing = RefCell::new(Vec::new());
+    check_parts(store, manifest, false, &|blob| {
+        missing.borrow_mut().push(*blob);
+        Ok(true)
+    })?;
+    Ok(missing.into_inner())
+}
+
+fn check_parts(store: &Store, manifest: &Digest, bytes: bool, away: &Away<'_>) -> Result<u64> {
     let fail = |what, digest: &Digest, problem: String| Error::NotWhole {
         manifest: *manifest,
         what,
@@ -62,7 +82,7 @@ fn check_parts(store: &Store, manifest: &Digest, bytes: bool, elsewhere: bool) -
     };
     let own = document.len() as u64;
     let part = |what: &'static str, d: &Descriptor| match store.blobs().size(&d.digest)? {
-        None if elsewhere && !store.blob_places(&d.digest)?.is_empty() => Ok(d.size),
+        None if what == "layer" && away(&d.digest)? => Ok(d.size),
         None => Err(fail(what, &d.digest, "is missing".into())),
         Some(size) if size != d.size => Err(fail(what, &d.digest, format!("has {size} bytes, not {}", d.size))),
         Some(size) if bytes => match verify(store, &d.digest) {
@@ -75,9 +95,8 @@ fn check_parts(store: &Store, manifest: &Digest, bytes: bool, elsewhere: bool) -
         Document::Manifest(m) => {
             m.layers.iter().try_fold(own + part("config", &m.config)?, |sum, layer| Ok(sum + part("layer", layer)?))
         }
-        Document::Index(index) => index
-            .manifests
-            .iter()
-            .try_fold(own, |sum, image| Ok(sum + check_parts(store, &image.digest, bytes, elsewhere)?)),
+        Document::Index(index) => {
+            index.manifests.iter().try_fold(own, |sum, image| Ok(sum + check_parts(store, &image.digest, bytes, away)?))
+        }
     }
 }

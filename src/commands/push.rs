@@ -67,7 +67,15 @@ pub async fn run(app: &App, args: &Args) -> Result<ExitCode> {
         }
         let (digest, remote) = match images.tag_digest(&name)? {
             // What was released is pushed as it is.
-            Some(digest) => (digest, None),
+            Some(digest) if images.elsewhere(&digest)?.is_empty() => (digest, None),
+            // Layers of it are in caches alone, and go from there.
+            Some(digest) => {
+                let remote = app.remote(&images)?;
+                if let Some(remote) = &remote {
+                    remote.sync().await?;
+                }
+                (digest, remote)
+            }
             None => packed(app, &images, args, &name).await?,
         };
         let repository = name.repository().clone();

@@ -3,22 +3,29 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
-use shiplap_builder::build::Outcome;
-use shiplap_manifests::draft::{Built, ReleaseRequest, VersionChoice};
+use shiplap_builder::build::{self as builder, Outcome};
+use shiplap_manifests::config;
+use shiplap_manifests::contents::Contents;
+use shiplap_manifests::draft::{Built, ReleaseDraft, ReleaseRequest, VersionChoice};
 use shiplap_manifests::git::GitState;
-use shiplap_manifests::names::InstanceName;
+use shiplap_manifests::inspect;
+use shiplap_manifests::names::{ImageName, InstanceName};
 use shiplap_manifests::release::{MigrationSet, StepSummary};
 use shiplap_manifests::share::Standing;
 use shiplap_manifests::version::Bump;
 use shiplap_manifests::{Config, History};
-use shiplap_registry::{Images, Reference};
+use shiplap_registry::remote::Remote;
+use shiplap_registry::signature::PrivateKey;
+use shiplap_registry::{Compression, Images, PackOptions, Packed, Reference};
 
 use super::build::several::Several;
 use super::{build, deploy};
 use crate::app::App;
+use crate::away::Away;
 use crate::failure::{Failure, Kind, Result};
 use crate::holdings;
 use crate::many::{self, Jobs, Select};
@@ -140,60 +147,29 @@ async fn one(
     let wanted = ReleaseRequest { version, allow_dirty: args.allow_dirty, creator: app.actor() };
     let draft = history.prepare(instance_name, instance, &git, wanted)?;
 
-    let mut built =
-        Built { images: Vec::new(), inputs: BTreeMap::new(), steps: StepSummary::default(), migrations: None };
-    let options = build::packing::pack_options(Some(config.build.compression))?;
-    let client = app.client();
-    let mut pushed_bytes = 0;
-    let mut packed = Vec::new();
-    // Of all images together: it does not matter which of them brings an application. Of one that cannot be read nobody knows, and so of the set.
-    let mut migrations = Some(MigrationSet::default());
-    for (image, settings) in &instance.image {
-        let request = several.adjust(request(config, settings)?);
-        let recipe = Recipe::of(&request, Some(draft.git.clone()));
-        let one = build::build_whole(app, images, request, Some(&several.label(instance_name, image))).await?;
-        for (_, outcome) in &one.steps {
-            match outcome {
-                Outcome::Ran { .. } => built.steps.run += 1,
-                Outcome::Cached | Outcome::Reused => built.steps.reused += 1,
+    let order = Order {
+        app,
+        config,
+        images,
+        draft: &draft,
+        wanted: &wanted_documents,
+        sign_key: sign_key.as_ref(),
+        several,
+        pack: build::packing::pack_options(Some(config.build.compression))?,
+    };
+    let mut from = order.layers_from(instance)?;
+    let (mut built, pushed_bytes) = loop {
+        match make(&order, (instance_name, instance), from.as_ref()).await {
+            // A tier does not have any more what it had: then all must be here.
+            Err(error) if from.is_some() && error.kind() == Kind::Store => {
+                app.progress.say(&format!(
+                    "warning: all layers are fetched, for with what a cache has there is no release: {error}"
+                ));
+                from = None;
             }
+            made => break made?,
         }
-        let pack = images.pack(&one.image, &options, &*app.progress)?;
-        let mut inputs = inputs(images, &one, settings)?;
-        let folder = config.folder().join(&settings.context);
-        inputs.facts.extend(holdings::of_environment(config, instance, &folder));
-        migrations =
-            holdings::add(app, images, (image, &one.image), &pack, &mut inputs).zip(migrations).map(holdings::together);
-        built.inputs.insert(image.clone(), inputs);
-        packed.push((image, settings, pack, one, recipe));
-    }
-    built.migrations = migrations;
-    // From here on the images must survive a power cut.
-    images.store().sync()?;
-    for (image, settings, packed, one, recipe) in &packed {
-        let reference = draft
-            .reference(image)
-            .ok_or_else(|| Failure::new(Kind::Failed, format!("the release has no image {image}")))?;
-        let digest = packed.manifest.digest;
-        let tagged: Reference =
-            images.tag(&reference.repository.to_string().parse()?, &reference.tag.to_string(), &digest)?;
-        let repository = tagged.repository();
-        // Documents are for whoever looks at the release later: without one it is a release all the same.
-        if let Err(why) = recipe.attach(images, &wanted_documents, one, repository, &digest) {
-            app.note(&format!("{image} has no bill of materials or no provenance: {why}"));
-        }
-        let pushes = config.release.push.unwrap_or(settings.repository.registry().is_some());
-        if let Some(key) = &sign_key {
-            exchange::sign(pushes.then_some(&client), images, repository, &digest, key).await?;
-        }
-        if pushes {
-            pushed_bytes += exchange::push_whole(&client, images, &digest, &tagged).await?.sent;
-            pushed_bytes +=
-                exchange::push_attached(&client, images, repository, &digest, &|text| app.note(text)).await?;
-        }
-        build::publish(app, images, one).await?;
-        built.images.push(release_image(image, reference, packed, one));
-    }
+    };
     built.steps.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     // A registry may have lost, or shortened, what a push finds there already.
     let check = SignedCheck::unsigned(app, images, config);
@@ -201,6 +177,135 @@ async fn one(
     let committed = shared::alone(app, config, &mut history, instance_name, Standing::Respected, commit)?;
     let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Report { committed, pushed_bytes, milliseconds })
+}
+
+/// What a release is made of, and how.
+struct Order<'a> {
+    app: &'a App,
+    config: &'a Config,
+    images: &'a Images,
+    draft: &'a ReleaseDraft,
+    wanted: &'a Wanted,
+    sign_key: Option<&'a PrivateKey>,
+    several: Several,
+    pack: PackOptions,
+}
+
+impl Order<'_> {
+    /// Whether an image goes to a registry.
+    fn pushes(&self, image: &config::Image) -> bool {
+        self.config.release.push.unwrap_or(image.repository.registry().is_some())
+    }
+
+    /// Where layers may stay: in caches, when all images go to registries, with the layers that caches have.
+    fn layers_from(&self, instance: &config::Instance) -> Result<Option<Arc<Remote>>> {
+        let goes = |image: &config::Image| image.repository.registry().is_some() && self.pushes(image);
+        let as_they_are = self.pack.clamp.is_none() && self.pack.compression == Compression::default();
+        let stay = as_they_are && !self.app.wants_whole_layers() && instance.image.values().all(goes);
+        Ok(self.app.remote(self.images)?.filter(|_| stay))
+    }
+}
+
+/// One image of a release, before it has its tag.
+struct Made<'a> {
+    name: &'a ImageName,
+    settings: &'a config::Image,
+    packed: Packed,
+    built: builder::Built,
+    recipe: Recipe,
+    /// What is in it, where that was read already.
+    contents: Option<Contents>,
+}
+
+/// Builds, tags and pushes the images of an instance. Gives them, and the bytes that were sent. With a remote, layers that a cache has need not come here.
+async fn make(
+    order: &Order<'_>,
+    (instance_name, instance): (&InstanceName, &config::Instance),
+    from: Option<&Arc<Remote>>,
+) -> Result<(Built, u64)> {
+    let Order { app, config, images, draft, wanted, sign_key, several, pack } = *order;
+    let mut built =
+        Built { images: Vec::new(), inputs: BTreeMap::new(), steps: StepSummary::default(), migrations: None };
+    let options = PackOptions { elsewhere: from.is_some(), ..pack };
+    let client = app.client();
+    let mut pushed_bytes = 0;
+    let mut all = Vec::new();
+    // Of all images together: it does not matter which of them brings an application. Of one that cannot be read nobody knows, and so of the set.
+    let mut migrations = Some(MigrationSet::default());
+    for (name, settings) in &instance.image {
+        let request = several.adjust(request(config, settings)?);
+        let recipe = Recipe::of(&request, Some(draft.git.clone()));
+        let label = several.label(instance_name, name);
+        let (one, away) = match from {
+            Some(remote) => {
+                let one = build::build(app, images, request, Some(&label)).await?;
+                remote.with_blobs(&one.image.layers).await?;
+                let away = Away::of(images, remote, &one.image, wanted.sbom).await?;
+                (one, away)
+            }
+            None => (build::build_whole(app, images, request, Some(&label)).await?, None),
+        };
+        for (_, outcome) in &one.steps {
+            match outcome {
+                Outcome::Ran { .. } => built.steps.run += 1,
+                Outcome::Cached | Outcome::Reused => built.steps.reused += 1,
+            }
+        }
+        let packed = images.pack(&one.image, &options, &*app.progress)?;
+        let mut inputs = inputs(images, &one, settings)?;
+        let folder = config.folder().join(&settings.context);
+        inputs.facts.extend(holdings::of_environment(config, instance, &folder));
+        let digest = packed.manifest.digest;
+        let (told, contents) = match away {
+            Some(away) => {
+                let contents = if wanted.sbom { Some(away.packages().await?) } else { None };
+                (Ok(away.facts(&digest).await?), contents)
+            }
+            None => (inspect::facts(images, &one.image.id(), &digest, None), None),
+        };
+        migrations = holdings::add(app, name, told, &mut inputs).zip(migrations).map(holdings::together);
+        built.inputs.insert(name.clone(), inputs);
+        all.push(Made { name, settings, packed, built: one, recipe, contents });
+    }
+    built.migrations = migrations;
+    // From here on the images must survive a power cut.
+    images.store().sync()?;
+    if from.is_some() {
+        // A tag is for ever: it is given when it is sure that the registry has everything, for some of that may be nowhere any more.
+        for Made { settings, packed, .. } in &all {
+            let (digest, repository) = (packed.manifest.digest, settings.repository.to_string().parse()?);
+            pushed_bytes += client.complete(images, from.map(Arc::as_ref), &digest, &repository).await?.sent;
+            images.note_elsewhere(&digest)?;
+        }
+    }
+    for Made { name, settings, packed, built: one, recipe, contents } in &all {
+        let reference = draft
+            .reference(name)
+            .ok_or_else(|| Failure::new(Kind::Failed, format!("the release has no image {name}")))?;
+        let digest = packed.manifest.digest;
+        let tagged: Reference =
+            images.tag(&reference.repository.to_string().parse()?, &reference.tag.to_string(), &digest)?;
+        let repository = tagged.repository();
+        // Documents are for whoever looks at the release later: without one it is a release all the same.
+        if let Err(why) = recipe.attach(images, wanted, one, contents.as_ref(), repository, &digest) {
+            app.note(&format!("{name} has no bill of materials or no provenance: {why}"));
+        }
+        let pushes = order.pushes(settings);
+        if let Some(key) = sign_key {
+            exchange::sign(pushes.then_some(&client), images, repository, &digest, key).await?;
+        }
+        if pushes {
+            pushed_bytes += match from {
+                Some(remote) => client.push_from(images, Some(remote), &digest, &tagged).await?.sent,
+                None => exchange::push_whole(&client, images, &digest, &tagged).await?.sent,
+            };
+            pushed_bytes +=
+                exchange::push_attached(&client, images, repository, &digest, &|text| app.note(text)).await?;
+        }
+        build::publish(app, images, one).await?;
+        built.images.push(release_image(name, reference, packed, one));
+    }
+    Ok((built, pushed_bytes))
 }
 
 fn show(report: &Report) {

@@ -54,7 +54,7 @@ pub fn run(app: &App, args: &Args) -> Result<ExitCode> {
     let Subject { repository, manifest, image } = subject(app, &images, args)?;
     let made = image.and_then(|image| {
         let digest = manifest.map_or_else(|| image.id().to_string(), |manifest| manifest.to_string());
-        bill_of_materials(&images, &image, &repository, &digest)
+        bill_of_materials(&images, &image, None, &repository, &digest)
     });
     let bytes = match (made, manifest) {
         (Ok(bytes), _) => bytes,

@@ -16,7 +16,8 @@ use crate::many::Select;
 /// Read everything in the store again, or the history, or run reused steps again
 ///
 /// Reads every blob and compares its bytes with its name, and with --layers every file of every layer. What is damaged is moved away, so that a
-/// push, a pull or a build makes it anew, and the tags and releases that lack something are named.
+/// push, a pull or a build makes it anew, and the tags and releases that lack something are named; but not for layers that never came here, as of a release on a
+/// machine that had them in a cache elsewhere.
 ///
 /// With --steps it builds as `shiplap build` does, and runs each reused RUN step once more on the tree that it stands on. Where the result differs it
 /// runs a second time: what differs between these two is not deterministic, what they agree on and the reused layer lacks is stale. A stale

@@ -13,7 +13,7 @@ use shiplap_registry::{Client, Images, Repository};
 use super::{exchange, in_registry, keys};
 use crate::app::App;
 use crate::failure::Result;
-use crate::release_images::Check;
+use crate::release_images::{Check, Here};
 
 /// A [`Check`] that also asks registries, where releases are pushed, and for a signature, where a key is given.
 pub struct SignedCheck<'a> {
@@ -43,6 +43,15 @@ impl<'a> SignedCheck<'a> {
     pub fn unsigned(app: &App, images: &'a Images, config: &Config) -> Self {
         let (client, pushes) = (app.client(), config.release.push);
         Self { whole: Check::new(images), images, client, key: None, pushes }
+    }
+
+    /// How much of an image is here, signed as it should be.
+    fn look(&self, reference: &Reference, digest: &Digest) -> std::result::Result<Here, ImageProblem> {
+        let here = self.whole.look(reference, digest)?;
+        if let Some(key) = &self.key {
+            self.is_signed(key, reference, digest)?;
+        }
+        Ok(here)
     }
 
     fn is_signed(
@@ -81,18 +90,21 @@ impl<'a> SignedCheck<'a> {
 
 impl ImageCheck for SignedCheck<'_> {
     fn check(&self, reference: &Reference, digest: &Digest) -> std::result::Result<(), ImageProblem> {
-        self.whole.check(reference, digest)?;
-        match &self.key {
-            Some(key) => self.is_signed(key, reference, digest),
-            None => Ok(()),
+        match self.look(reference, digest)? {
+            Here::Whole => Ok(()),
+            Here::ButForLayers(why) => Err(ImageProblem::Incomplete(why)),
         }
     }
 
     fn check_each(&self, images: &[ReleaseImage]) -> Vec<std::result::Result<(), ImageProblem>> {
-        let mut all: Vec<_> = images.iter().map(|image| self.check(&image.reference, &image.digest)).collect();
+        if self.pushes == Some(false) {
+            return images.iter().map(|image| self.check(&image.reference, &image.digest)).collect();
+        }
+        let here: Vec<_> = images.iter().map(|image| self.look(&image.reference, &image.digest)).collect();
+        let mut all: Vec<_> = here.iter().map(|look| look.clone().map(drop)).collect();
         // What is not even here need not be asked for.
         let is_asked = |image: &ReleaseImage| image.reference.repository.registry().is_some();
-        if self.pushes == Some(false) || all.iter().any(std::result::Result::is_err) {
+        if all.iter().any(std::result::Result::is_err) {
             return all;
         }
         let (places, asked): (Vec<_>, Vec<_>) = images
@@ -102,7 +114,13 @@ impl ImageCheck for SignedCheck<'_> {
             .map(|(place, image)| (place, (&image.reference, &image.digest)))
             .unzip();
         for (place, answer) in places.into_iter().zip(in_registry::look_up(&self.client, &asked)) {
-            all[place] = answer;
+            all[place] = match (answer, &here[place]) {
+                // Its registry had it whole when it was released. Who decides to go on should know that the store cannot help.
+                (Err(ImageProblem::NotAsked(why)), Ok(Here::ButForLayers(_))) => {
+                    Err(ImageProblem::NotAsked(format!("{why}; layers of it are there alone, and not in this store")))
+                }
+                (answer, _) => answer,
+            };
         }
         all
     }

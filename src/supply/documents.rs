@@ -1,15 +1,18 @@
 //! The bill of materials and the provenance of an image, attached to it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use shiplap_builder::build::{Built, Outcome, Request};
 use shiplap_cache::Digest;
+use shiplap_manifests::contents::{self, Contents};
 use shiplap_manifests::provenance::{self, BaseImage, Build, Detail, Step};
 use shiplap_manifests::release::GitSource;
-use shiplap_manifests::{contents, sbom};
+use shiplap_manifests::sbom;
 use shiplap_registry::{Artifact, Image, Images, Repository};
 
+use crate::away;
 use crate::failure::{Failure, Kind, Result};
 
 /// What is to be attached.
@@ -49,18 +52,20 @@ impl Recipe {
         }
     }
 
-    /// Makes what is wanted of an image that was built and packed, and attaches it. What is attached already and says the same stays alone.
+    /// Makes what is wanted of an image that was built and packed, and attaches it. What is attached already and says the same stays alone. `contents` is what
+    /// is in it, where that was read before.
     pub fn attach(
         &self,
         images: &Images,
         wanted: &Wanted,
         built: &Built,
+        contents: Option<&Contents>,
         repository: &Repository,
         manifest: &Digest,
     ) -> Result<()> {
         if wanted.sbom && images.referrers_of_type(manifest, sbom::MEDIA_TYPE)?.is_empty() {
             let artifact_type = sbom::MEDIA_TYPE.to_owned();
-            let bytes = bill_of_materials(images, &built.image, repository, &manifest.to_string())?;
+            let bytes = bill_of_materials(images, &built.image, contents, repository, &manifest.to_string())?;
             images.attach(manifest, &Artifact { artifact_type, bytes, ..Artifact::default() })?;
         }
         if let Some(detail) = wanted.provenance {
@@ -126,12 +131,18 @@ impl Recipe {
     }
 }
 
-/// The bill of materials of an image; `digest` names it.
-pub fn bill_of_materials(images: &Images, image: &Image, repository: &Repository, digest: &str) -> Result<Vec<u8>> {
-    let contents = contents::read(images.store(), &image.layers).map_err(|error| match error {
-        contents::ContentsError::Store(error) => error.into(),
-        error => Failure::of(Kind::Store, &error),
-    })?;
+/// The bill of materials of an image; `digest` names it. `contents` is what is in it, where that was read before.
+pub fn bill_of_materials(
+    images: &Images,
+    image: &Image,
+    contents: Option<&Contents>,
+    repository: &Repository,
+    digest: &str,
+) -> Result<Vec<u8>> {
+    let contents = match contents {
+        Some(contents) => Cow::Borrowed(contents),
+        None => Cow::Owned(contents::read(images.store(), &image.layers, None).map_err(away::failure)?),
+    };
     for record in &contents.not_read {
         tracing::warn!(path = record.path, "not in the bill of materials: {}", record.why);
     }

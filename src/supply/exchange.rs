@@ -13,7 +13,7 @@ const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 pub async fn push_whole(client: &Client, images: &Images, image: &Digest, target: &Reference) -> Result<Pushed> {
     let pushed = client.push(images, image, target).await?;
     match pushed.unchanged {
-        true => Ok(client.complete(images, image, target.repository()).await?),
+        true => Ok(client.complete(images, None, image, target.repository()).await?),
         false => Ok(pushed),
     }
 }

@@ -41,6 +41,7 @@ mod plugin_of_docker;
 mod read_the_log;
 mod real_clients;
 mod release_and_roll_back;
+mod release_on_a_fresh_runner;
 mod reproduce_an_image;
 mod reuse_a_step;
 mod run_a_tutor_site;

@@ -171,7 +171,7 @@ impl Run {
         idle_mounts.sort_by(|a, b| a.label.cmp(&b.label));
         idle_mounts.dedup();
         let bases = self.sources.images.values().cloned().collect();
-        Learnt { steps, names, image: image.to_vec(), bases, mounts, idle_mounts }
+        Learnt { steps, names, image: image.to_vec(), bases, mounts, idle_mounts, ..Learnt::default() }
     }
 }
 

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
 use shiplap_cache::TreePath;
 
 use super::files::Files;
@@ -30,8 +29,7 @@ pub(super) fn read(files: &Files<'_>, system: Option<&System>) -> Result<Vec<Pac
     let mut packages = Vec::new();
     for (path, text) in &records {
         let stanzas: Vec<&str> = text.split("\n\n").filter(|stanza| !stanza.trim().is_empty()).collect();
-        let found: Vec<Option<Package>> =
-            stanzas.par_iter().map(|stanza| package(files, path, &fields(stanza), system)).collect::<Result<_, _>>()?;
+        let found = files.each(&stanzas, |stanza| package(files, path, &fields(stanza), system))?;
         packages.extend(found.into_iter().flatten());
     }
     Ok(packages)

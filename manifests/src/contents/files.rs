@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use shiplap_cache::{ContentHash, Entry, Found, Kind, LayerId, Store, Tree, TreePath};
+use rayon::prelude::*;
+use shiplap_cache::{ContentHash, Contents, Entry, Found, Kind, LayerId, Piece, Store, Tree, TreePath};
 use shiplap_registry::KeptFiles;
 
 use super::{ContentsError, NotRead};
@@ -18,6 +19,8 @@ pub(crate) struct Files<'a> {
     layers: &'a [LayerId],
     /// Of layers whose directories are gone: the files that were kept when their blobs were read.
     kept: Option<&'a KeptFiles>,
+    /// Who gives files of layers whose directories are elsewhere, if anybody does.
+    contents: Option<&'a dyn Contents>,
     tree: Arc<Tree>,
     visible: OnceLock<Vec<Found>>,
     not_read: Mutex<Vec<NotRead>>,
@@ -26,7 +29,15 @@ pub(crate) struct Files<'a> {
 impl<'a> Files<'a> {
     pub(crate) fn new(store: &'a Store, layers: &'a [LayerId]) -> Result<Self, ContentsError> {
         let tree = store.tree(layers)?;
-        Ok(Self { store, layers, kept: None, tree, visible: OnceLock::new(), not_read: Mutex::default() })
+        Ok(Self {
+            store,
+            layers,
+            kept: None,
+            contents: None,
+            tree,
+            visible: OnceLock::new(),
+            not_read: Mutex::default(),
+        })
     }
 
     /// The same, with files of layers that are not unpacked.
@@ -36,6 +47,11 @@ impl<'a> Files<'a> {
         kept: &'a KeptFiles,
     ) -> Result<Self, ContentsError> {
         Ok(Self { kept: Some(kept), ..Self::new(store, layers)? })
+    }
+
+    /// The same, with somebody who gives files of layers that are elsewhere.
+    pub(crate) fn given_by(self, contents: Option<&'a dyn Contents>) -> Self {
+        Self { contents, ..self }
     }
 
     /// The tree.
@@ -51,6 +67,18 @@ impl<'a> Files<'a> {
     /// The path of something visible.
     pub(crate) fn path(&self, found: Found) -> &[u8] {
         self.tree.layers()[found.layer].path(found.entry)
+    }
+
+    /// Does something for each of many, side by side where nobody waits for files: who waits on a thread of that pool may wait for a layer that is unpacked with it.
+    pub(crate) fn each<T: Sync, R: Send>(
+        &self,
+        all: &[T],
+        work: impl Fn(&T) -> Result<R, ContentsError> + Sync + Send,
+    ) -> Result<Vec<R>, ContentsError> {
+        match self.contents {
+            Some(_) => all.iter().map(work).collect(),
+            None => all.par_iter().map(work).collect(),
+        }
     }
 
     /// The paths that are visible in the tree and of the wanted form, sorted.
@@ -92,7 +120,11 @@ impl<'a> Files<'a> {
         }
         let at = entry.path.below(&self.store.layer_dir(&layer));
         let mut bytes = Vec::with_capacity(size as usize);
-        let read = std::fs::File::open(&at).and_then(|file| file.take(size + 1).read_to_end(&mut bytes));
+        let opened = match self.contents {
+            Some(contents) => contents.open(&layer, &entry.path),
+            None => Piece::open(&at),
+        };
+        let read = opened.and_then(|piece| piece.reader().take(size + 1).read_to_end(&mut bytes));
         if let Err(source) = read {
             if source.kind() == ErrorKind::NotFound && !self.store.layer_dir(&layer).exists() {
                 return Err(shiplap_cache::Error::MissingLayer(layer).into());

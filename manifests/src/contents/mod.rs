@@ -68,12 +68,17 @@ pub enum ContentsError {
 
 /// Reads what is in the image of these layers, bottom first.
 ///
-/// Debian's and Alpine's packages, Python's distributions and npm's packages are known. RPM databases are not read.
+/// Debian's and Alpine's packages, Python's distributions and npm's packages are known. RPM databases are not read. Files of layers that are elsewhere are asked of
+/// `contents`.
 ///
 /// # Errors
 /// A layer is not here or damaged. A record that makes no sense is no error: it is in [`Contents::not_read`].
-pub fn read(store: &Store, layers: &[LayerId]) -> Result<Contents, ContentsError> {
-    read_files(&Files::new(store, layers)?)
+pub fn read(
+    store: &Store,
+    layers: &[LayerId],
+    contents: Option<&dyn shiplap_cache::Contents>,
+) -> Result<Contents, ContentsError> {
+    read_files(&Files::new(store, layers)?.given_by(contents))
 }
 
 /// As [`read`], of files that others look into too.
@@ -115,7 +120,7 @@ pub(crate) mod tests {
         let home = tempfile::tempdir().unwrap();
         let store = Store::open(home.path()).unwrap();
         let layers: Vec<LayerId> = layers.iter().map(|files| layer(&store, files)).collect();
-        read(&store, &layers).unwrap()
+        read(&store, &layers, None).unwrap()
     }
 
     pub(crate) fn purls(contents: &Contents) -> Vec<&str> {
@@ -155,13 +160,13 @@ pub(crate) mod tests {
         let store = Store::open(home.path()).unwrap();
         let id = layer(&store, &[("etc/os-release", "ID=debian\n")]);
         fs::write(store.layer_dir(&id).join("etc/os-release"), "ID=evilos\n").unwrap();
-        let error = read(&store, &[id]).unwrap_err();
+        let error = read(&store, &[id], None).unwrap_err();
         assert!(
             matches!(&error, ContentsError::Changed { path, .. } if path.as_bytes() == b"etc/os-release"),
             "{error}"
         );
         fs::remove_file(store.layer_dir(&id).join("etc/os-release")).unwrap();
-        assert!(read(&store, &[id]).unwrap_err().to_string().contains("os-release"));
+        assert!(read(&store, &[id], None).unwrap_err().to_string().contains("os-release"));
     }
 
     #[test]

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 
-use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
 use shiplap_cache::TreePath;
@@ -22,8 +21,7 @@ pub(super) fn read(files: &Files<'_>) -> Result<Vec<Package>, ContentsError> {
         read_lockfile(files, &lockfile, &mut sources)?;
     }
     let paths = files.matching(is_root);
-    let found: Vec<Option<Package>> =
-        paths.par_iter().map(|path| package(files, path, &sources)).collect::<Result<_, _>>()?;
+    let found = files.each(&paths, |path| package(files, path, &sources))?;
     Ok(found.into_iter().flatten().collect())
 }
 

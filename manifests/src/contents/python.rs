@@ -4,7 +4,6 @@
 //! (<https://packaging.python.org/specifications/recording-installed-packages/>), and `direct_url.json` where it did not come from an index
 //! (PEP 610). Old ones have an `.egg-info` folder with `PKG-INFO`, or a file of that name.
 
-use rayon::prelude::*;
 use serde::Deserialize;
 use shiplap_cache::TreePath;
 
@@ -14,11 +13,12 @@ use super::{ContentsError, Manager, Package, Source, licence};
 
 pub(crate) fn read(files: &Files<'_>) -> Result<Vec<Package>, ContentsError> {
     let paths = files.matching(is_record);
-    let found: Vec<Option<Package>> = paths.par_iter().map(|path| package(files, path)).collect::<Result<_, _>>()?;
+    let found = files.each(&paths, |path| package(files, path))?;
     Ok(found.into_iter().flatten().collect())
 }
 
-fn is_record(path: &[u8]) -> bool {
+/// Whether a file tells of a distribution, by its path.
+pub(crate) fn is_record(path: &[u8]) -> bool {
     path.ends_with(b".dist-info/METADATA") || path.ends_with(b".egg-info/PKG-INFO") || path.ends_with(b".egg-info")
 }
 

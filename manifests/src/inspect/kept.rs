@@ -139,7 +139,7 @@ mod tests {
         let kept = images.worked_out(&Of::Image(id), "inspection").unwrap().expect("it is kept");
         assert_eq!(parse::<Inspection>(&kept).as_ref(), Some(&first));
         assert_eq!(read(&images, Some(&id), None).unwrap(), first);
-        let told = facts(&images, &id, &Digest::of(b"x")).unwrap();
+        let told = facts(&images, &id, &Digest::of(b"x"), None).unwrap();
         let kept = images.worked_out(&Of::Image(id), "facts").unwrap().expect("they are kept");
         assert_eq!(parse::<Facts>(&kept), Some(told));
     }
@@ -150,7 +150,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let images = images(&home);
         let id = site(&images);
-        let mut all = (read(&images, Some(&id), None).unwrap(), facts(&images, &id, &Digest::of(b"x")).unwrap());
+        let mut all = (read(&images, Some(&id), None).unwrap(), facts(&images, &id, &Digest::of(b"x"), None).unwrap());
         // Their names depend on who runs the test.
         all.0.sizes.layers.clear();
         let hash = shiplap_cache::ContentHash::of(&serde_json::to_vec(&all).unwrap());

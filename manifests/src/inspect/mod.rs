@@ -15,8 +15,8 @@ mod sizes;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shiplap_cache::{ContentHash, Digest, ImageId, TreePath};
-use shiplap_registry::{Images, Of, Seen};
+use shiplap_cache::{ContentHash, Digest, ImageId, LayerId, Store, TreePath};
+use shiplap_registry::{Image, Images, Of};
 
 use crate::contents::files::Files;
 use crate::contents::{self, Contents, ContentsError, Manager, Package};
@@ -82,7 +82,7 @@ fn read_anew(images: &Images, id: Option<&ImageId>, manifest: Option<&Digest>) -
     let contents = contents::read_files(&files)?;
     let platform_folder = platform::folder(&files);
     let platform = platform_folder.as_ref().map(|folder| platform::read(&files, folder)).transpose()?;
-    let roots = folders::theme_roots(&environment_of(&seen));
+    let roots = folders::theme_roots(&environment_of(&seen.image));
     let python: Vec<&Package> = contents.packages.iter().filter(|package| package.manager == Manager::Python).collect();
     let plugins = folders::plugins(&files, &python, platform_folder.as_ref())?;
     let in_place = python.iter().filter_map(|package| package.in_place());
@@ -115,37 +115,64 @@ pub struct Facts {
     pub migrations: MigrationSet,
 }
 
-/// Reads what a release says of an image whose layers are here: platform, themes, plugins from files, settings, a digest of the Python
-/// distributions, and migrations. They depend on nothing but the image, and are read once.
+/// Reads what a release says of an image: platform, themes, plugins from files, settings, a digest of the Python
+/// distributions, and migrations. They depend on nothing but the image, and are read once. Files of layers that are elsewhere are asked of `contents`: the indices of
+/// all layers are here then.
 ///
 /// # Errors
 /// As [`read`].
-pub fn facts(images: &Images, id: &ImageId, manifest: &Digest) -> Result<Facts, InspectError> {
-    kept::or_read(images, Of::Image(*id), "facts", || facts_anew(images, id, manifest))
+pub fn facts(
+    images: &Images,
+    id: &ImageId,
+    manifest: &Digest,
+    contents: Option<&dyn shiplap_cache::Contents>,
+) -> Result<Facts, InspectError> {
+    kept::or_read(images, Of::Image(*id), "facts", || match contents {
+        Some(_) => {
+            let image = images.load(id)?;
+            facts_of(&image, &Files::new(images.store(), &image.layers)?.given_by(contents))
+        }
+        None => {
+            let seen = images.look_into(Some(id), Some(manifest), &is_read)?;
+            facts_of(&seen.image, &Files::with_kept(images.store(), &seen.image.layers, &seen.kept)?)
+        }
+    })
 }
 
-fn facts_anew(images: &Images, id: &ImageId, manifest: &Digest) -> Result<Facts, InspectError> {
-    let seen = images.look_into(Some(id), Some(manifest), &is_read)?;
-    let files = Files::with_kept(images.store(), &seen.image.layers, &seen.kept)?;
-    let python = contents::python::read(&files)?;
-    let folder = platform::folder(&files);
+/// The files that [`facts`] is likely to read of an image whose indices are here, each with its layer; with `packages`, those of a bill of materials too.
+///
+/// # Errors
+/// The index of a layer is not here.
+pub fn reads(store: &Store, layers: &[LayerId], packages: bool) -> Result<Vec<(LayerId, TreePath)>, ContentsError> {
+    let files = Files::new(store, layers)?;
+    let wanted = |path: &[u8]| is_of_facts(path) || (packages && is_read(path));
+    let all = files.visible().iter().map(|found| (layers[found.layer], files.path(*found)));
+    Ok(all
+        .filter(|(_, path)| wanted(path))
+        .filter_map(|(layer, path)| Some((layer, TreePath::new(path).ok()?)))
+        .collect())
+}
+
+fn facts_of(image: &Image, files: &Files<'_>) -> Result<Facts, InspectError> {
+    let python = contents::python::read(files)?;
+    let folder = platform::folder(files);
     let mut facts = Vec::new();
     let mut fact = |name: String, value: Option<String>| facts.extend(value.map(|value| (name, value)));
     if let Some(folder) = &folder {
-        let platform = platform::read(&files, folder)?;
+        let platform = platform::read(files, folder)?;
         fact("platform commit".into(), platform.commit);
         fact("platform repository".into(), platform.repository);
         fact("platform release".into(), platform.release);
     }
     fact("python requirements".into(), requirements(&python).map(|hash| hash.to_string()));
-    for theme in folders::themes(&files, &folders::theme_roots(&environment_of(&seen))) {
+    for theme in folders::themes(files, &folders::theme_roots(&environment_of(image))) {
         fact(format!("theme {}", theme.name), Some(theme.hash.to_string()));
     }
-    for plugin in folders::plugins(&files, &python.iter().collect::<Vec<_>>(), folder.as_ref())? {
+    for plugin in folders::plugins(files, &python.iter().collect::<Vec<_>>(), folder.as_ref())? {
         fact(format!("plugin {}", plugin.name), Some(plugin.hash.to_string()));
     }
-    fact("settings".into(), settings::read(&files, folder.as_ref())?.map(|settings| settings.hash.to_string()));
-    Ok(Facts { facts, migrations: migrations::read(&files) })
+    fact("settings".into(), settings::read(files, folder.as_ref())?.map(|settings| settings.hash.to_string()));
+    Ok(Facts { facts, migrations: migrations::read(files) })
 }
 
 /// BLAKE3 of the Python distributions: a line `name==version` for each, with the commit or URL that it came from, sorted.
@@ -157,35 +184,37 @@ fn requirements(python: &[Package]) -> Option<ContentHash> {
 }
 
 /// The environment of an image.
-fn environment_of(seen: &Seen) -> Vec<String> {
-    let lines = seen.image.config.get("config").and_then(|config| config.get("Env")).and_then(Value::as_array);
+fn environment_of(image: &Image) -> Vec<String> {
+    let lines = image.config.get("config").and_then(|config| config.get("Env")).and_then(Value::as_array);
     lines.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Whether a file is likely to be read for [`facts`], by its path.
+fn is_of_facts(path: &[u8]) -> bool {
+    let has = |part: &[u8]| path.windows(part.len()).any(|window| window == part);
+    contents::python::is_record(path)
+        || path.ends_with(b".dist-info/direct_url.json")
+        || path.ends_with(b"/release.py")
+        || has(b".git/HEAD")
+        || has(b".git/config")
+        || has(b".git/packed-refs")
+        || has(b".git/refs/heads/")
+        || (settings::has_settings(path) && (has(b"/envs/") || has(b"openedx/config/")))
 }
 
 /// Whether a file is read here, by its path. Others of a layer that is only here as a blob are not kept in memory.
 fn is_read(path: &[u8]) -> bool {
     let name = path.rsplit(|&b| b == b'/').next().unwrap_or_default();
     let parent = path.strip_suffix(name).and_then(|folder| folder.strip_suffix(b"/")).unwrap_or_default();
-    let has = |part: &[u8]| path.windows(part.len()).any(|window| window == part);
     let of_distribution =
         parent.ends_with(b".dist-info") || parent.ends_with(b".egg-info") || name.ends_with(b".egg-info");
     of_distribution
+        || is_of_facts(path)
         || matches!(
             name,
-            b"os-release"
-                | b"status"
-                | b"installed"
-                | b"copyright"
-                | b"package.json"
-                | b".package-lock.json"
-                | b"release.py"
+            b"os-release" | b"status" | b"installed" | b"copyright" | b"package.json" | b".package-lock.json"
         )
-        || has(b"status.d/")
-        || has(b".git/HEAD")
-        || has(b".git/config")
-        || has(b".git/packed-refs")
-        || has(b".git/refs/heads/")
-        || (settings::has_settings(path) && (has(b"/envs/") || has(b"openedx/config/")))
+        || path.windows(9).any(|part| part == b"status.d/")
 }
 
 impl Package {

@@ -75,10 +75,7 @@ impl Client {
             None if reference.digest() == Some(*manifest) => reference.clone(),
             None => return Err(bad("")),
         };
-        match remote {
-            Some(_) => crate::whole::check_anywhere(images.store(), manifest)?,
-            None => images.check_whole(manifest, false)?,
-        };
+        check(images, remote, manifest)?;
         let is_made_once = target.tag().is_some_and(is_made_once);
         if is_made_once && let Some(existing) = self.resolve(&target).await? {
             return match existing == *manifest {
@@ -113,13 +110,27 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::push`].
-    pub async fn complete(&self, images: &Images, manifest: &Digest, repository: &Repository) -> Result<Pushed> {
-        images.check_whole(manifest, false)?;
+    pub async fn complete(
+        &self,
+        images: &Images,
+        remote: Option<&Remote>,
+        manifest: &Digest,
+        repository: &Repository,
+    ) -> Result<Pushed> {
+        check(images, remote, manifest)?;
         let session = self.session(repository, Access::Push).await?;
         let mut pushed = Pushed { digest: *manifest, sent: 0, present: 0, unchanged: false };
-        let top = session.parts_of(images, None, manifest, &mut pushed).await?;
+        let top = session.parts_of(images, remote, manifest, &mut pushed).await?;
         session.place(&repository.with_digest(*manifest), &top).await?;
         Ok(pushed)
+    }
+}
+
+/// Whether all that is to be pushed can be had.
+fn check(images: &Images, remote: Option<&Remote>, manifest: &Digest) -> Result<u64> {
+    match remote {
+        Some(_) => crate::whole::check_anywhere(images.store(), manifest),
+        None => images.check_whole(manifest, false),
     }
 }
 

@@ -1,14 +1,15 @@
 //! What steps read of base images, for runners that have none of these.
 //!
 //! Base images are not copied into a tier: their own registries have them. But a step that runs on a fresh runner reads some files of them, an interpreter and its
-//! libraries, and these few are sent: for each layer of a base image a pack with the contents that the steps of a build read.
+//! libraries, and these few are sent: for each layer of a base image a pack with the contents that the steps of a build read, and with those that are read of the image
+//! once it is built.
 
 use std::collections::{HashMap, HashSet};
 
 use shiplap_cache::tier::segment::Layer;
 use shiplap_cache::tier::table::PACK;
 use shiplap_cache::tier::{Part, TierBlob};
-use shiplap_cache::{Asked, Kind, LayerId, LayerPlace, RENEW, Store, UsedStep, today};
+use shiplap_cache::{Asked, Kind, LayerId, LayerIndex, LayerPlace, RENEW, Store, TreePath, UsedStep, today};
 
 use super::elsewhere::{Contents, Plan};
 use super::publish::{Learnt, Trouble};
@@ -25,8 +26,9 @@ impl Remote {
         bases: &HashSet<LayerId>,
     ) -> std::result::Result<Vec<Sent>, Trouble> {
         let (store, steps, of) = (self.store().clone(), learnt.steps.clone(), bases.clone());
+        let looked_at = learnt.looked_at.clone();
         let mut read = match place.used.everything {
-            true => blocking(move || read_of(&store, &steps, &of)).await?,
+            true => blocking(move || read_of(&store, &steps, &looked_at, &of)).await?,
             // Without the layers of all steps none of them runs there by itself.
             false => HashMap::new(),
         };
@@ -85,9 +87,26 @@ impl Remote {
     }
 }
 
-/// The contents of files of these layers that steps read, each once and in the order of the layer's index, so that the same reads make the same pack.
-fn read_of(store: &Store, steps: &[UsedStep], layers: &HashSet<LayerId>) -> Result<HashMap<LayerId, Vec<Contents>>> {
+/// The contents of files of these layers that steps read and of those that are looked at, each once and in the order of the layer's index, so that the same reads make
+/// the same pack.
+fn read_of(
+    store: &Store,
+    steps: &[UsedStep],
+    looked_at: &[(LayerId, TreePath)],
+    layers: &HashSet<LayerId>,
+) -> Result<HashMap<LayerId, Vec<Contents>>> {
     let mut read: HashMap<LayerId, HashMap<usize, Contents>> = HashMap::new();
+    let mut add = |index: &LayerIndex, path: TreePath| {
+        let Some(at) = index.find(path.as_bytes()) else { return };
+        if let Kind::File { size, hash, .. } = index.entry(at).kind
+            && size > 0
+        {
+            read.entry(index.id()).or_default().insert(at, (path, hash, size));
+        }
+    };
+    for (layer, path) in looked_at.iter().filter(|(layer, _)| layers.contains(layer)) {
+        add(&*store.index(layer)?, path.clone());
+    }
     for UsedStep { step, parent, .. } in steps {
         if !parent.layers().iter().any(|layer| layers.contains(layer)) {
             continue;
@@ -101,12 +120,7 @@ fn read_of(store: &Store, steps: &[UsedStep], layers: &HashSet<LayerId>) -> Resu
             if !layers.contains(&index.id()) {
                 continue;
             }
-            let Some(at) = index.find(observation.path.as_bytes()) else { continue };
-            if let Kind::File { size, hash, .. } = index.entry(at).kind
-                && size > 0
-            {
-                read.entry(index.id()).or_default().insert(at, (observation.path, hash, size));
-            }
+            add(index, observation.path);
         }
     }
     let sorted = |files: HashMap<usize, Contents>| {

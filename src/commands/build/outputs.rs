@@ -5,9 +5,11 @@ mod spec;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use shiplap_builder::build::Built;
 use shiplap_builder::dockerfile::BuildOptions;
+use shiplap_manifests::contents::Contents;
 use shiplap_registry::archive::export_folder;
 use shiplap_registry::engine::{Engine, HandedOver};
 use shiplap_registry::remote::Remote;
@@ -16,6 +18,7 @@ use shiplap_registry::{Images, PackOptions, Packed, Reference};
 use super::annotations::{self, Annotation};
 use super::packing::{CompressionKind, Packing, SOURCE_DATE_EPOCH, pack_options_at};
 use crate::app::App;
+use crate::away::Away;
 use crate::commands::{export, load};
 use crate::engine;
 use crate::failure::{Failure, Kind, Result};
@@ -187,9 +190,16 @@ impl Outputs {
     }
 
     /// Attaches what is wanted to a packed image, in the name of each repository that it is in.
-    fn attach(&self, images: &Images, built: &Built, recipe: &Recipe, packed: &Packed) -> Result<()> {
+    fn attach(
+        &self,
+        images: &Images,
+        contents: Option<&Contents>,
+        built: &Built,
+        recipe: &Recipe,
+        packed: &Packed,
+    ) -> Result<()> {
         for name in &self.pushed {
-            recipe.attach(images, &self.wanted, built, name.repository(), &packed.manifest.digest)?;
+            recipe.attach(images, &self.wanted, built, contents, name.repository(), &packed.manifest.digest)?;
         }
         Ok(())
     }
@@ -220,12 +230,12 @@ impl Outputs {
     pub fn need_layers(&self) -> bool {
         let packed = |output: &Output| match output.to {
             To::Cache => false,
-            To::Store => self.metadata.is_some(),
+            To::Store => self.metadata.is_some() || self.wanted.anything(),
             To::Registry { .. } => output.force_compression,
             To::Engine | To::Files(_) | To::File(..) => true,
         };
         let noted = |packing: &Packing| !packing.annotations.is_empty() || packing.changes_layers();
-        self.wanted.anything() || self.all.iter().any(|(output, packing)| packed(output) || noted(packing))
+        self.all.iter().any(|(output, packing)| packed(output) || noted(packing))
     }
 
     /// Whether one of them takes standard output.
@@ -235,12 +245,12 @@ impl Outputs {
 
     /// Takes the image where it is to go. Says what an engine was given, where one was.
     ///
-    /// With a remote, layers need not be here to be pushed.
+    /// With a remote, layers need not be here to be pushed. What is written about the image is read of files that come one by one then.
     pub async fn write(
         &self,
         app: &App,
         images: &Images,
-        remote: Option<&Remote>,
+        remote: Option<&Arc<Remote>>,
         built: &Built,
         recipe: &Recipe,
     ) -> Result<Option<HandedOver>> {
@@ -250,7 +260,7 @@ impl Outputs {
                 To::Cache => {}
                 To::Store if self.metadata.is_some() || self.wanted.anything() => {
                     let packed = packing.pack(app, images, &built.image)?;
-                    self.attach(images, built, recipe, &packed)?;
+                    self.attach(images, None, built, recipe, &packed)?;
                     last = Some(packed);
                 }
                 To::Store => {}
@@ -263,8 +273,16 @@ impl Outputs {
                 To::Registry { by_digest } => {
                     let packing = packing.clone().with_layers_elsewhere(remote.is_some());
                     let packed = packing.pack(app, images, &built.image)?;
-                    self.attach(images, built, recipe, &packed)?;
-                    self.push(app, images, remote, &packed, *by_digest).await?;
+                    let away = match remote.filter(|_| self.wanted.sbom) {
+                        Some(remote) => Away::of(images, remote, &built.image, true).await?,
+                        None => None,
+                    };
+                    let contents = match away {
+                        Some(away) => Some(away.packages().await?),
+                        None => None,
+                    };
+                    self.attach(images, contents.as_ref(), built, recipe, &packed)?;
+                    self.push(app, images, remote.map(Arc::as_ref), &packed, *by_digest).await?;
                     last = Some(packed);
                 }
                 To::Files(folder) => export_folder(images.store(), &built.image, packing.options.clamp, folder)?,
