@@ -12,7 +12,7 @@ pub(super) fn of(error: Error) -> TierError {
                 return TierError::Full(why);
             }
             match remote.trouble {
-                Trouble::NotFound => TierError::Missing(why),
+                Trouble::NotFound => TierError::Missing(format!("what is needed to {}", remote.what)),
                 Trouble::Refused { .. } => TierError::Denied(why),
                 Trouble::Corrupt { expected, actual } | Trouble::ReadBack { expected, actual } => {
                     TierError::Corrupt { digest: expected, why: actual }
