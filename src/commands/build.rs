@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use serde::Serialize;
 use shiplap_builder::build::{BuildError, Built, Context, Forecast, Outcome, Request, StepInfo};
 use shiplap_builder::dockerfile::DockerfileError;
-use shiplap_cache::{ImageId, LayerId, TreePath};
+use shiplap_cache::ImageId;
 use shiplap_manifests::Config;
 use shiplap_manifests::config::Image;
 use shiplap_manifests::inspect;
 use shiplap_manifests::names::{ImageName, InstanceName};
 use shiplap_registry::engine::HandedOver;
-use shiplap_registry::remote::{Learnt, Remote};
+use shiplap_registry::remote::Learnt;
 use shiplap_registry::{Images, Reference};
 
 use crate::app::App;
@@ -22,7 +22,7 @@ use crate::failure::{Failure, Kind, Result, build_failure};
 use crate::many::{self, Jobs, Select};
 use crate::release_images::request;
 use crate::supply::{Recipe, Wanted};
-use crate::{away, engine, output, tiers, warnings};
+use crate::{engine, output, tiers, warnings};
 
 mod annotations;
 mod attest;
@@ -333,29 +333,13 @@ async fn deliver(
 /// Tells tiers what a build learnt.
 pub async fn publish(app: &App, images: &Images, built: &Built) -> Result<()> {
     let Some(remote) = app.remote(images)? else { return Ok(()) };
-    // Who releases it elsewhere can have that whole.
-    let looked_at = looked_at(images, &remote, built).unwrap_or_else(|error| {
-        tracing::warn!(%error, "what is read of base images is not sent to caches");
-        Vec::new()
-    });
-    let learnt = Learnt { looked_at, ..built.learnt.clone() };
+    let learnt = Learnt { looked_at: Some(inspect::is_read), ..built.learnt.clone() };
     match remote.publish(&learnt).await {
         Ok(all) => all.iter().for_each(|done| app.progress.say(&tiers::published(done))),
         // The image is where it is to go: that others cannot have it from a cache is no reason to fail.
         Err(error) => app.progress.say(&format!("warning: no cache is told of this build: {error}")),
     }
     Ok(())
-}
-
-/// What is read of the base images that are here when an image is released. Of others nothing can be sent.
-fn looked_at(images: &Images, remote: &Remote, built: &Built) -> Result<Vec<(LayerId, TreePath)>> {
-    let mut all = Vec::new();
-    for base in &built.learnt.bases {
-        if remote.missing(&base.layers)?.is_empty() {
-            all.extend(inspect::reads(images.store(), &base.layers, true).map_err(away::failure)?);
-        }
-    }
-    Ok(all)
 }
 
 /// So often an image is built again because a layer of it was in no cache any more; the last time goes on without caches.

@@ -203,7 +203,7 @@ fn is_of_facts(path: &[u8]) -> bool {
 }
 
 /// Whether a file is read here, by its path. Others of a layer that is only here as a blob are not kept in memory.
-fn is_read(path: &[u8]) -> bool {
+pub fn is_read(path: &[u8]) -> bool {
     let name = path.rsplit(|&b| b == b'/').next().unwrap_or_default();
     let parent = path.strip_suffix(name).and_then(|folder| folder.strip_suffix(b"/")).unwrap_or_default();
     let of_distribution =

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use shiplap_cache::tier::segment::Layer;
 use shiplap_cache::tier::table::PACK;
 use shiplap_cache::tier::{Part, TierBlob};
-use shiplap_cache::{Asked, Kind, LayerId, LayerIndex, LayerPlace, RENEW, Store, TreePath, UsedStep, today};
+use shiplap_cache::{Asked, Kind, LayerId, LayerIndex, LayerPlace, RENEW, Store, UsedStep, today};
 
 use super::elsewhere::{Contents, Plan};
 use super::publish::{Learnt, Trouble};
@@ -25,10 +25,16 @@ impl Remote {
         learnt: &Learnt,
         bases: &HashSet<LayerId>,
     ) -> std::result::Result<Vec<Sent>, Trouble> {
-        let (store, steps, of) = (self.store().clone(), learnt.steps.clone(), bases.clone());
-        let looked_at = learnt.looked_at.clone();
+        // Of others nothing can be sent.
+        let mut here = HashSet::new();
+        for layer in bases {
+            if self.store().has_layer(layer)? {
+                here.insert(*layer);
+            }
+        }
+        let (store, learnt) = (self.store().clone(), learnt.clone());
         let mut read = match place.used.everything {
-            true => blocking(move || read_of(&store, &steps, &looked_at, &of)).await?,
+            true => blocking(move || read_of(&store, &learnt, &here)).await?,
             // Without the layers of all steps none of them runs there by itself.
             false => HashMap::new(),
         };
@@ -53,7 +59,7 @@ impl Remote {
         Ok(sent)
     }
 
-    /// Sends contents of a layer that are in no pack of it yet. None where there are none, or the layer is not here.
+    /// Sends contents of a layer that are in no pack of it yet. None where there are none.
     async fn send_read(
         &self,
         place: &Place,
@@ -61,9 +67,6 @@ impl Remote {
         there: Option<&LayerPlace>,
         mut contents: Vec<Contents>,
     ) -> std::result::Result<Option<(shiplap_cache::tier::table::Pack, u64)>, Trouble> {
-        if !self.store().has_layer(layer)? {
-            return Ok(None);
-        }
         for pack in there.into_iter().flat_map(|there| &there.contents) {
             // One whose table is gone has nothing to offer to anybody.
             if let Ok(table) = self.pack_table(place, pack).await {
@@ -89,25 +92,29 @@ impl Remote {
 
 /// The contents of files of these layers that steps read and of those that are looked at, each once and in the order of the layer's index, so that the same reads make
 /// the same pack.
-fn read_of(
-    store: &Store,
-    steps: &[UsedStep],
-    looked_at: &[(LayerId, TreePath)],
-    layers: &HashSet<LayerId>,
-) -> Result<HashMap<LayerId, Vec<Contents>>> {
+fn read_of(store: &Store, learnt: &Learnt, layers: &HashSet<LayerId>) -> Result<HashMap<LayerId, Vec<Contents>>> {
     let mut read: HashMap<LayerId, HashMap<usize, Contents>> = HashMap::new();
-    let mut add = |index: &LayerIndex, path: TreePath| {
-        let Some(at) = index.find(path.as_bytes()) else { return };
-        if let Kind::File { size, hash, .. } = index.entry(at).kind
+    let mut add = |index: &LayerIndex, at: usize| {
+        let entry = index.entry(at);
+        if let Kind::File { size, hash, .. } = entry.kind
             && size > 0
         {
-            read.entry(index.id()).or_default().insert(at, (path, hash, size));
+            read.entry(index.id()).or_default().insert(at, (entry.path, hash, size));
         }
     };
-    for (layer, path) in looked_at.iter().filter(|(layer, _)| layers.contains(layer)) {
-        add(&*store.index(layer)?, path.clone());
+    for (image, looked_at) in learnt.bases.iter().filter_map(|image| Some((image, learnt.looked_at?))) {
+        if !image.layers.iter().any(|layer| layers.contains(layer)) {
+            continue;
+        }
+        let Ok(tree) = store.tree(&image.layers) else { continue };
+        for found in tree.visible() {
+            let index = &tree.layers()[found.layer];
+            if looked_at(index.path(found.entry)) && layers.contains(&index.id()) {
+                add(index, found.entry);
+            }
+        }
     }
-    for UsedStep { step, parent, .. } in steps {
+    for UsedStep { step, parent, .. } in &learnt.steps {
         if !parent.layers().iter().any(|layer| layers.contains(layer)) {
             continue;
         }
@@ -117,10 +124,9 @@ fn read_of(
         for observation in set.observations().into_iter().filter(|observation| observation.asked == Asked::Content) {
             let Some(found) = tree.find(&observation.path) else { continue };
             let index = &tree.layers()[found.layer];
-            if !layers.contains(&index.id()) {
-                continue;
+            if layers.contains(&index.id()) {
+                add(index, found.entry);
             }
-            add(index, observation.path);
         }
     }
     let sorted = |files: HashMap<usize, Contents>| {

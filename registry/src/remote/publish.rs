@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use shiplap_cache::tier::merge::{Retention, merge, without};
 use shiplap_cache::tier::segment::{Mount, Segment};
 use shiplap_cache::tier::{SegmentName, TierError, TierResult};
-use shiplap_cache::{Digest, LayerId, TreePath, UsedStep, today};
+use shiplap_cache::{Digest, LayerId, UsedStep, today};
 
 use super::mounts::UsedMount;
 use super::{PARALLEL, Place, Remote};
@@ -27,8 +27,8 @@ pub struct Learnt {
     pub image: Vec<LayerId>,
     /// The images that it started from.
     pub bases: Vec<Image>,
-    /// Files of these that are read of an image once it is built, for its record or its bill of materials: who releases it elsewhere reads them too.
-    pub looked_at: Vec<(LayerId, TreePath)>,
+    /// Whether a file of these is read of an image once it is built, by its path, for its record or its bill of materials: who releases it elsewhere reads it too.
+    pub looked_at: Option<fn(&[u8]) -> bool>,
     /// The cache mounts of steps that ran.
     pub mounts: Vec<UsedMount>,
     /// Those of steps that were reused: nothing is new in them, so they are sent only where there is nothing of them.
